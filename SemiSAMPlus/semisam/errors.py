@@ -1,0 +1,37 @@
+"""The one family of exceptions that a user may see.
+
+Every message is a sentence for the user: what happened, to which file, and what to do about it. The command line and
+the worker print the message alone; anything that is not a ``SemiSAMError`` is a defect of the program.
+"""
+
+
+class SemiSAMError(Exception):
+    """Base of all errors that are told to the user in words."""
+
+
+class VolumeError(SemiSAMError):
+    """An image or mask file that cannot be used as it is."""
+
+
+class ProjectError(SemiSAMError):
+    """A project folder, case, segment or annotation that is missing, damaged or inconsistent."""
+
+
+class LockError(ProjectError):
+    """Another program is writing the same project."""
+
+
+class PlanError(SemiSAMError):
+    """No plan fits the data, the hardware or the options that were asked for."""
+
+
+class GeneralistError(SemiSAMError):
+    """A generalist that is unknown, lacks its weights or cannot serve the request."""
+
+
+class TrainingError(SemiSAMError):
+    """Training that cannot start or go on."""
+
+
+class UsageError(SemiSAMError):
+    """Options of a command that do not fit together."""

@@ -1,0 +1,1 @@
+"""Frozen, promptable segmenters behind one protocol (see ``base.py``)."""

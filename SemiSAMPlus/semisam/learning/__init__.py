@@ -1,0 +1,1 @@
+"""How the specialist learns from annotated and unannotated cases."""

@@ -1,0 +1,1 @@
+"""Training of the embedded generalist `nano` on procedurally generated volumes only."""

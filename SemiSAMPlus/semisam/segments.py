@@ -1,0 +1,69 @@
+"""Segments: the named structures of a project. Masks store their values; everything else goes by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semisam.errors import UsageError
+
+# Distinct, calm colours for the first segments of a project (sRGB, 0 to 255).
+_COLORS = (
+    (128, 174, 128),
+    (241, 214, 145),
+    (177, 122, 101),
+    (111, 184, 210),
+    (216, 101, 79),
+    (221, 130, 101),
+    (144, 238, 144),
+    (192, 104, 88),
+)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One named structure. ``value`` (1 to 255) is what masks hold for it; 0 is background."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "name": self.name, "color": list(self.color)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Segment:
+        red, green, blue = data["color"]
+        return cls(int(data["value"]), str(data["name"]), (int(red), int(green), int(blue)))
+
+
+def default_color(index: int) -> tuple[int, int, int]:
+    """Colour of the segment at position ``index`` (0 is the first)."""
+    return _COLORS[index % len(_COLORS)]
+
+
+def parse_segments(text: str) -> tuple[Segment, ...]:
+    """Read ``"1=anterior,2=posterior"``. Raises UsageError when a value or name is missing, doubled or out of range."""
+    segments: list[Segment] = []
+    for index, item in enumerate(text.split(",")):
+        match = re.fullmatch(r"\s*(\d+)\s*=\s*([^=]*\S)\s*", item)
+        if match is None:
+            raise UsageError(f'Cannot read the segment "{item.strip()}": write segments as "1=anterior,2=posterior".')
+        segments.append(Segment(int(match[1]), match[2], default_color(index)))
+    check_segments(segments)
+    return tuple(segments)
+
+
+def check_segments(segments: Sequence[Segment]) -> None:
+    """Raise UsageError unless values are distinct within 1 to 255 and names are distinct (case does not count)."""
+    if not segments:
+        raise UsageError('A project needs at least one segment, for example --segments "1=liver".')
+    for segment in segments:
+        if not 1 <= segment.value <= 255:
+            raise UsageError(f'The value {segment.value} of segment "{segment.name}" is outside 1 to 255.')
+    if len({segment.value for segment in segments}) < len(segments):
+        raise UsageError("Two segments have the same value: give every segment a value of its own.")
+    if len({segment.name.casefold() for segment in segments}) < len(segments):
+        raise UsageError("Two segments have the same name: give every segment a name of its own.")
