@@ -1,0 +1,107 @@
+"""How a long command is asked to stop, and how it notices that the program that started it is gone.
+
+``install()`` gives a callable that turns true once the command should come to an end:
+
+* on SIGINT (Ctrl+C) and SIGTERM; a second one ends the process at once, as usual;
+* in a process that the worker started (environment variable ``SEMISAM_CHILD=1``, standard input a pipe) also when the
+  line ``stop`` arrives on standard input, and when standard input ends. The latter means that the worker is gone,
+  however it went: then nobody is left to kill a command that does not listen, so it ends itself, with the processes
+  it started, after ``PARENT_GONE_SECONDS``.
+
+Use, at the start of a command and before slow imports::
+
+    should_stop = stop_signal.install()
+    while not should_stop():
+        ...
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+CHILD_VARIABLE = "SEMISAM_CHILD"
+PARENT_GONE_SECONDS = 10.0
+
+
+class StopSignal:
+    """Call it to ask whether to stop. ``reason`` says why in words, and is empty before."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+
+    def __call__(self) -> bool:
+        return self._event.is_set()
+
+    def request(self, reason: str) -> None:
+        """Ask to stop; the first reason is the one that is kept."""
+        if not self._event.is_set():
+            self.reason = reason
+            self._event.set()
+
+
+def install(parent_gone_seconds: float = PARENT_GONE_SECONDS) -> StopSignal:
+    """Listen for the wish to stop; to be called once, in the main thread of the process."""
+    stop = StopSignal()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.request(f"Stopped by {signal.Signals(number).name}.")
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    # The variable is taken away so that processes which this one starts do not think that they are children of the
+    # worker.
+    if os.environ.pop(CHILD_VARIABLE, "") == "1":
+        watched = take_stdin()
+        threading.Thread(target=_watch, args=(watched, stop, parent_gone_seconds), daemon=True).start()
+    return stop
+
+
+def take_stdin() -> int:
+    """Move standard input to a descriptor of our own and leave the null device in its place.
+
+    No library and no further process can then eat what is meant for us. On Windows it also avoids a dead lock: while
+    one thread waits in a read of the pipe, others hang when they merely ask what kind of file standard input is, as
+    some libraries do when they are loaded.
+    """
+    descriptor = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.setmode(descriptor, os.O_BINARY)
+    return descriptor
+
+
+def _watch(descriptor: int, stop: StopSignal, parent_gone_seconds: float) -> None:
+    pending = b""
+    while True:
+        try:
+            piece = os.read(descriptor, 4096)
+        except OSError:
+            piece = b""
+        if not piece:
+            break
+        lines = (pending + piece).split(b"\n")
+        pending = lines.pop()[-64:]
+        if any(line.strip() == b"stop" for line in lines):
+            stop.request("Stopped on request.")
+    stop.request("Stopped because the program that started it is gone.")
+    timer = threading.Timer(parent_gone_seconds, _end_tree)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_tree() -> None:
+    # The worker starts each child as the leader of a process group; what the child started belongs to it.
+    if sys.platform != "win32" and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
