@@ -1,0 +1,261 @@
+"""Locks between programs that write one project: a file that exists while its owner works.
+
+The file names its owner (process id, machine, start of the process, time), so that a lock whose owner was killed is
+recognized and taken over, and so that a person who has to wait is told for whom.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from semisam.atomic import patiently
+from semisam.errors import LockError
+from semisam.processes import host_name, process_start
+
+_log = logging.getLogger(__name__)
+_UNREADABLE_AGE = 5.0  # seconds after which a lock without an owner's name was left by a process killed while locking
+_FOREIGN_AGE = 120.0  # seconds without a heartbeat after which an owner on another machine counts as gone
+_HEARTBEAT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock. ``start`` is opaque (see ``processes``); ``since`` is ISO 8601 in UTC."""
+
+    pid: int
+    host: str
+    start: str
+    since: str
+    token: str
+
+    @classmethod
+    def myself(cls) -> Owner:
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return cls(os.getpid(), host_name(), _own_start(os.getpid()), since, secrets.token_hex(8))
+
+    def __str__(self) -> str:
+        return f'process {self.pid} on "{self.host}" (since {self.since})'
+
+
+class FileLock:
+    """A lock file, created exclusively and removed at release. Not re-entrant; threads of one process wait as well."""
+
+    waiting_for = "is being changed by another program"
+    remedy = "Try again when that program has finished"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mine: Owner | None = None
+
+    def acquire(self, timeout: float = 30.0) -> None:
+        """Take the lock, waiting ``timeout`` seconds at most. Raises LockError that names the owner and a remedy."""
+        end = time.monotonic() + timeout
+        pause = 0.002
+        while not self._try():
+            if self._remove_if_stale():
+                continue
+            if time.monotonic() >= end:
+                raise LockError(self._refusal())
+            time.sleep(pause * random.uniform(0.5, 1.0))  # two waiters must not keep step
+            pause = min(pause * 1.5, 0.05)
+
+    def release(self) -> None:
+        """Give the lock back. A lock that somebody else took over in the meantime is left alone."""
+        if self.held():
+            with suppress(FileNotFoundError):
+                patiently(self.path.unlink)
+        self._mine = None
+
+    def held(self) -> bool:
+        """Whether this object still owns the lock file (a person may have deleted it)."""
+        if self._mine is None:
+            return False
+        found = _read_owner(self.path)
+        return found is not None and found.token == self._mine.token
+
+    def owner(self) -> Owner | None:
+        """The living owner of the lock, or None when it is free or stale."""
+        return None if self._stale_content() is not None else _read_owner(self.path)
+
+    def __enter__(self) -> FileLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+    def _try(self) -> bool:
+        mine = Owner.myself()
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        except PermissionError as error:
+            if os.name == "nt" and self.path.exists():
+                return False  # Windows says this of a file that is just being deleted
+            raise LockError(_unwritable(self.path, error)) from error
+        except OSError as error:
+            raise LockError(_unwritable(self.path, error)) from error
+        try:
+            os.write(descriptor, json.dumps(asdict(mine)).encode("utf-8"))
+        except OSError as error:
+            os.close(descriptor)
+            self.path.unlink(missing_ok=True)
+            raise LockError(_unwritable(self.path, error)) from error
+        os.close(descriptor)
+        self._mine = mine
+        if self.held():  # not so if we slept long between creating and writing, and were taken for dead
+            return True
+        self._mine = None
+        return False
+
+    def _remove_if_stale(self) -> bool:
+        """Remove the lock of an owner that is gone; True when the way may be free now."""
+        stale = self._stale_content()
+        if stale is None:
+            return False
+        # Without the guard, a second waiter could remove the new lock of a first one that was quicker.
+        with _guard(self.path.with_name(self.path.name + ".guard")):
+            if self._stale_content() != stale:
+                return True
+            owner = _read_owner(self.path)
+            _log.warning("Removed the lock %s that %s left behind.", self.path, owner or "a killed process")
+            with suppress(FileNotFoundError):
+                patiently(self.path.unlink)
+        return True
+
+    def _stale_content(self) -> bytes | None:
+        """What the lock file holds if its owner is gone; None for a living owner or no lock."""
+        try:
+            content = self.path.read_bytes()
+            age = time.time() - self.path.stat().st_mtime
+        except OSError:
+            return None
+        owner = _parse_owner(content)
+        if owner is None:
+            return content if age > _UNREADABLE_AGE else None
+        if owner.host == host_name():
+            gone = process_start(owner.pid) != owner.start
+        else:
+            gone = age > _FOREIGN_AGE
+        return content if gone else None
+
+    def _refusal(self) -> str:
+        owner = _read_owner(self.path)
+        return (
+            f'The project "{self.path.parent}" {self.waiting_for}: {owner or "its name cannot be read"}. {self.remedy}; '
+            f'if it certainly no longer runs, delete the file "{self.path}".'
+        )
+
+
+class ProjectLock(FileLock):
+    """The short lock around one change of project.json."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "project.lock")
+
+
+class TrainingLock(FileLock):
+    """The long lock of the one program that trains in a project, kept fresh by a heartbeat.
+
+    Usage::
+
+        with TrainingLock(project.path):
+            ...
+    """
+
+    waiting_for = "is already being trained"
+    remedy = "Stop that training, or wait for its end"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "training.lock")
+        self._ended = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def acquire(self, timeout: float = 0.0) -> None:
+        super().acquire(timeout)
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, args=(self._ended,), name="training-lock", daemon=True)
+        self._heart.start()
+
+    def release(self) -> None:
+        self._ended.set()
+        if self._heart is not None:
+            self._heart.join()
+            self._heart = None
+        super().release()
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(_HEARTBEAT):
+            with suppress(OSError):
+                os.utime(self.path)
+
+
+def training_owner(folder: Path) -> Owner | None:
+    """Who is training the project in ``folder`` now; None when nobody is."""
+    return TrainingLock(folder).owner()
+
+
+@functools.lru_cache(maxsize=4)
+def _own_start(pid: int) -> str:
+    return process_start(pid) or ""
+
+
+def _read_owner(path: Path) -> Owner | None:
+    try:
+        return _parse_owner(patiently(path.read_bytes))
+    except OSError:
+        return None
+
+
+def _parse_owner(content: bytes) -> Owner | None:
+    try:
+        data: dict[str, Any] = json.loads(content)
+        return Owner(int(data["pid"]), *(str(data[key]) for key in ("host", "start", "since", "token")))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f'Cannot write in the project "{path.parent}" ({reason}): check that the folder exists and may be written.'
+
+
+@contextmanager
+def _guard(path: Path) -> Iterator[None]:
+    """Exclusion by the operating system, which ends with the process; without effect where it is not offered."""
+    try:
+        file = open(path, "a+b")
+    except OSError:
+        yield
+        return
+    with file:
+        _system_lock(file)
+        yield  # closing the file releases it
+
+
+def _system_lock(file: IO[bytes]) -> None:
+    with suppress(OSError):
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
