@@ -1,0 +1,76 @@
+"""The generalists by name. To add one: write its file, add its line here.
+
+A line is ``name: "module:Class"``; the module is imported when the generalist is first created, not before. The class
+follows ``semisam.generalists.base.Generalist`` and its constructor takes a ``Context``; it raises GeneralistError when
+it cannot work here (weights missing, no annotated case, ...).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+from semisam.errors import GeneralistError
+from semisam.generalists.base import Context, Generalist
+
+GENERALISTS = {
+    "nano": "semisam.generalists.nano:Nano",
+    "registration": "semisam.generalists.registration:Registration",
+    "random-walker": "semisam.generalists.random_walker:RandomWalker",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def names() -> list[str]:
+    """The names of all known generalists."""
+    return list(GENERALISTS)
+
+
+def create(name: str, context: Context) -> Generalist:
+    """Make the generalist called ``name``. Raises GeneralistError if it is unknown or cannot work here."""
+    if name not in GENERALISTS:
+        raise GeneralistError(f'There is no generalist "{name}". Choose from: {", ".join(GENERALISTS)}, auto, none.')
+    module, _, class_name = GENERALISTS[name].partition(":")
+    try:
+        generalist_class = getattr(importlib.import_module(module), class_name)
+    except ImportError as error:
+        missing = error.name or str(error)
+        raise GeneralistError(
+            f'The generalist "{name}" needs the Python package "{missing}", which is not installed here.'
+        ) from error
+    return generalist_class(context)
+
+
+def resolve(text: str) -> list[str]:
+    """The names in ``"auto"`` (all), ``"none"`` or ``"nano,registration"``. Raises GeneralistError for unknown ones."""
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    if words == ["auto"]:
+        return names()
+    if words in ([], ["none"]):
+        return []
+    for word in words:
+        if word not in GENERALISTS:
+            raise GeneralistError(
+                f'There is no generalist "{word}". Choose from: {", ".join(GENERALISTS)} (several with commas between '
+                "them), or auto, or none."
+            )
+    return list(dict.fromkeys(words))
+
+
+def create_all(text: str, context: Context) -> dict[str, Generalist]:
+    """The generalists that ``text`` names (see ``resolve``), made for ``context``.
+
+    ``"auto"`` leaves out, with a line in the log, those that cannot work here; a generalist that was asked for by name
+    raises GeneralistError instead.
+    """
+    made: dict[str, Generalist] = {}
+    automatic = text.strip().lower() == "auto"
+    for name in resolve(text):
+        try:
+            made[name] = create(name, context)
+        except GeneralistError as error:
+            if not automatic:
+                raise
+            _logger.info('The generalist "%s" is left out: %s', name, error)
+    return made
