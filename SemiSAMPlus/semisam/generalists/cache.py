@@ -12,20 +12,17 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
+from semisam.atomic import remove_orphans, replacing
 from semisam.generalists.base import Embedding, Generalist
 from semisam.volumes import Volume, content_hash
 
 _logger = logging.getLogger(__name__)
 
 _META = "semisam.meta"
-# A temporary file older than this belongs to a program that was killed.
-_ABANDONED_SECONDS = 3600.0
 
 
 class EmbeddingCache:
@@ -63,14 +60,12 @@ class EmbeddingCache:
 
     def _trim(self, keep: Path) -> None:
         """Remove the longest unused embeddings beyond the limit; another program may be doing the same."""
+        remove_orphans(self.folder)
         files: list[tuple[float, int, Path]] = []
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("*.safetensors"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
-                if path.suffix == ".safetensors":
-                    files.append((status.st_mtime, status.st_size, path))
-                elif path.suffix == ".part" and time.time() - status.st_mtime > _ABANDONED_SECONDS:
-                    path.unlink()
+                files.append((status.st_mtime, status.st_size, path))
         excess = sum(size for _, size, _ in files) - self.limit_bytes
         for _, size, path in sorted(files):
             if excess <= 0:
@@ -98,18 +93,9 @@ def _read(path: Path) -> Embedding | None:
 
 
 def _write(path: Path, embedding: Embedding) -> None:
-    """Write beside the target, then rename, so that no reader ever sees half a file."""
-    from safetensors.numpy import save
+    from safetensors.numpy import save_file
 
     arrays = {name: np.ascontiguousarray(array) for name, array in embedding.arrays.items()}
-    data = save(arrays, metadata={_META: json.dumps(embedding.meta)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        save_file(arrays, str(temporary), metadata={_META: json.dumps(embedding.meta)})
