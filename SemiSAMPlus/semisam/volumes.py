@@ -142,11 +142,16 @@ def reorder_voxels(voxels: np.ndarray, order: Sequence[int], flips: Sequence[boo
     return np.ascontiguousarray(np.transpose(voxels, order)[steps])
 
 
-def axis_map(source: Geometry, target: Geometry) -> tuple[tuple[int, ...], tuple[bool, ...]] | None:
-    """(order, flips) for which ``source.reordered`` has the target's axis directions; None unless all are parallel."""
+def axis_map(
+    source: Geometry, target: Geometry, tolerance: float = _PARALLEL
+) -> tuple[tuple[int, ...], tuple[bool, ...]] | None:
+    """(order, flips) for which ``source.reordered`` has the target's axis directions; None unless all are parallel.
+
+    ``tolerance`` is how far the cosines between the axes may be from 0 and 1.
+    """
     cosines = target.axes.T @ source.axes
     rounded = np.rint(cosines)
-    if np.abs(cosines - rounded).max() > _PARALLEL or not np.array_equal(np.abs(rounded).sum(0), np.ones(3)):
+    if np.abs(cosines - rounded).max() > tolerance or not np.array_equal(np.abs(rounded).sum(0), np.ones(3)):
         return None
     order = np.abs(rounded).argmax(1)
     return tuple(order.tolist()), tuple((rounded[np.arange(3), order] < 0).tolist())

@@ -1,0 +1,376 @@
+"""Image and mask files: NIfTI, NRRD, .seg.nrrd, MetaImage and DICOM series, through SimpleITK.
+
+Whatever cannot be used as it is ends in a ``VolumeError`` that names the file and the remedy. What is mended is logged:
+
+* NaN and infinite voxels: NaN and -inf become the smallest finite value, +inf the largest (up to half of the image).
+* Axes that are nearly at right angles (NIfTI sform): the nearest right-angled axes.
+* A fourth dimension of size 1 is dropped.
+* A mask stored in another axis order than its image, or a .seg.nrrd file that covers a part of it: put on its grid.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semisam import dicom_series, file_checks, seg_nrrd
+from semisam.atomic import replacing
+from semisam.errors import VolumeError
+from semisam.segments import Segment
+from semisam.volumes import Geometry, Volume, axis_map, reorder_voxels
+
+_log = logging.getLogger(__name__)
+
+_READABLE = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+_WRITABLE = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+_FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder with one DICOM series"
+# A mask lies on the grid of its image when no voxel is further off than this part of a voxel.
+_GRID_TOLERANCE = 0.1
+# Directions that differ less than this are compared by where the voxels lie.
+_AXIS_TOLERANCE = 0.02
+
+
+def case_name(path: Path) -> str:
+    """The file name without its image extension (".seg.nrrd" and ".nii.gz" count as one); a folder's name."""
+    return path.name[: len(path.name) - len(_extension(path))]
+
+
+def find_images(folder: Path | str) -> dict[str, Path]:
+    """Case name -> image file or DICOM series folder for what lies directly in ``folder``, sorted by name.
+
+    Hidden files and segmentations (.seg.nrrd) are passed over. A folder that is itself a DICOM series is one case.
+    Raises VolumeError when there is nothing, or two images would be the same case.
+    """
+    folder = Path(folder)
+    found = [path for path in _listed(folder) if _is_case(path)]
+    if not found and dicom_series.has_dicom(folder):
+        found = [folder.absolute()]
+    return _named(folder, found, "images")
+
+
+def find_masks(folder: Path | str) -> dict[str, Path]:
+    """Case name -> mask file (.seg.nrrd or a label map) for what lies directly in ``folder``, sorted by name.
+
+    Raises VolumeError when there is nothing, or two masks are for the same case.
+    """
+    folder = Path(folder)
+    return _named(folder, [path for path in _listed(folder) if path.is_file() and _extension(path)], "masks")
+
+
+def read_image(path: Path | str) -> Volume:
+    """Read a grey 3-D image: float32 voxels (k, j, i), all finite, in the file's own axis order.
+
+    ``path`` is a file of a format in the module's first line or a folder with one DICOM series. Raises VolumeError.
+    """
+    path = Path(path)
+    volume = _volume(path, _read_series(path) if path.is_dir() else _read_file(path))
+    if min(volume.shape) < 2:
+        raise VolumeError(
+            f'The image "{path}" has {" x ".join(map(str, volume.shape))} voxels (slices, rows, columns): a volume '
+            "needs two or more along every axis. Name a 3-D image."
+        )
+    return Volume(_finite(path, volume.voxels), volume.geometry)
+
+
+def read_mask(path: Path | str, segments: Sequence[Segment], reference: Geometry | None = None) -> Volume:
+    """Read a mask: uint8 voxels (k, j, i) with the values of ``segments`` and 0.
+
+    The segments of a .seg.nrrd file are matched by name, those without a name and label maps by value. With
+    ``reference`` (the geometry of the image) the mask comes back on exactly that grid: it may be stored in another
+    axis order, and a .seg.nrrd file may cover a part of it. Raises VolumeError for unknown segments or values,
+    overlapping segments, and a mask that does not lie on the grid of its image.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise VolumeError(f'"{path}" is a folder. Masks are read from files: .seg.nrrd, NIfTI, NRRD or MetaImage.')
+    image = _read_file(path, layers=True)
+    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key.startswith("Segment")}
+    stored = seg_nrrd.stored_segments(path, fields)
+    partial = bool(fields) or _extension(path) == ".seg.nrrd"
+    if stored and partial and image.GetSize() == (1, 1, 1) and reference is not None:
+        # Slicer's form of a segmentation without voxels; its geometry has no meaning.
+        return Volume(np.zeros(reference.shape, np.uint8), reference)
+    array = _array(image)
+    if array.ndim == 4 and not stored:
+        raise VolumeError(f'The mask "{path}" has {array.shape[-1]} values in a voxel. Save it as a label map.')
+    layers = _whole_numbers(path, np.moveaxis(array, -1, 0) if array.ndim == 4 else array[None])
+    if stored:
+        voxels = seg_nrrd.merged_layers(path, layers, stored, segments)
+    else:
+        voxels = _by_value(path, layers[0], segments)
+    mask = Volume(voxels, _geometry(path, image))
+    return mask if reference is None else _on_grid(path, mask, reference, partial=partial)
+
+
+def write_image(path: Path | str, volume: Volume) -> None:
+    """Write an image in the format of the extension, atomically. Raises VolumeError."""
+    _write(Path(path), volume, {})
+
+
+def write_mask(path: Path | str, mask: Volume, segments: Sequence[Segment]) -> None:
+    """Write a mask as uint8 in the format of the extension, atomically.
+
+    A .seg.nrrd file names and colors every one of ``segments``, also empty ones, and loads in 3D Slicer as a
+    segmentation. Raises VolumeError, also for values that no segment has.
+    """
+    path = Path(path)
+    voxels = _by_value(path, _whole_numbers(path, mask.voxels), segments)
+    fields = seg_nrrd.segment_fields(voxels, segments) if _extension(path) == ".seg.nrrd" else {}
+    _write(path, Volume(voxels, mask.geometry), fields)
+
+
+def _extension(path: Path) -> str:
+    name = path.name.lower()
+    return next((extension for extension in _READABLE if name.endswith(extension) and name != extension), "")
+
+
+def _listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise VolumeError(f'The folder "{folder}" does not exist. Check the path.')
+    try:
+        return [path.absolute() for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    except OSError as error:
+        raise VolumeError(f'The folder "{folder}" cannot be listed: {error.strerror or error}.') from error
+
+
+def _is_case(path: Path) -> bool:
+    if path.is_dir():
+        return dicom_series.has_dicom(path)
+    return _extension(path) not in ("", ".seg.nrrd")
+
+
+def _named(folder: Path, paths: list[Path], what: str) -> dict[str, Path]:
+    if not paths:
+        raise VolumeError(f'The folder "{folder}" holds no {what}. It should hold {_FORMATS}.')
+    named: dict[str, Path] = {}
+    seen: dict[str, Path] = {}
+    for path in paths:
+        name = path.name if path.is_dir() else case_name(path)
+        # Some file systems do not tell capitals or composed accents apart.
+        other = seen.setdefault(unicodedata.normalize("NFC", name.casefold()), path)
+        if other is not path:
+            raise VolumeError(
+                f'"{other.name}" and "{path.name}" in "{folder}" would both be the case "{name}". Rename or remove one.'
+            )
+        named[name] = path
+    return named
+
+
+def _sitk() -> Any:
+    import SimpleITK as sitk
+
+    # Warnings of ITK and GDCM would reach the terminal between our own lines; what matters is checked here.
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    return sitk
+
+
+@contextmanager
+def _nearly_right_angles(accepted: bool) -> Iterator[None]:
+    """ITK reads this switch from the environment whenever it opens a NIfTI file."""
+    key = "ITK_NIFTI_SFORM_PERMISSIVE"
+    before = os.environ.get(key)
+    if accepted:
+        os.environ[key] = "ON"
+    try:
+        yield
+    finally:
+        if accepted and before is None:
+            del os.environ[key]
+        elif accepted:
+            os.environ[key] = before or ""
+
+
+def _read_series(folder: Path) -> Any:
+    _sitk()
+    return dicom_series.read_series(folder)
+
+
+def _read_file(path: Path, *, layers: bool = False) -> Any:
+    """The SimpleITK image of a file: three dimensions, one number in a voxel (``layers`` allows more)."""
+    extension = _extension(path)
+    if not path.exists():
+        raise VolumeError(f'There is no file "{path}". Check the path.')
+    if not extension:
+        raise VolumeError(f'"{path}" is of no known image format. Give {_FORMATS}.')
+    sitk = _sitk()
+    permissive = False
+    try:
+        if path.stat().st_size == 0:
+            raise VolumeError(f'The file "{path}" is empty. Copy or export it again.')
+        if extension in (".nii", ".nii.gz"):
+            permissive = file_checks.check_nifti(path)
+        elif extension in (".mha", ".mhd"):
+            file_checks.check_metaimage(path)
+    except OSError as error:
+        raise VolumeError(f'The file "{path}" cannot be opened: {error.strerror or error}.') from error
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        with _nearly_right_angles(permissive):
+            reader.ReadImageInformation()
+            _check_kind(path, reader, layers)
+            image = reader.Execute()
+    except (RuntimeError, MemoryError) as error:
+        _log.info("%s", error)
+        raise VolumeError(
+            f'The image "{path}" cannot be read: the file is cut off, damaged or not what its extension says. '
+            "Copy or export it again."
+        ) from error
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def _check_kind(path: Path, reader: Any, layers: bool) -> None:
+    size = reader.GetSize()
+    if len(size) > 4 or (len(size) == 4 and size[3] > 1):
+        raise VolumeError(
+            f'The image "{path}" has {len(size)} dimensions ({" x ".join(map(str, size))}), such as a time series. '
+            "Save the one volume that should be segmented."
+        )
+    if len(size) < 3:
+        raise VolumeError(f'The image "{path}" has {len(size)} dimensions only. Name a 3-D image.')
+    if reader.GetNumberOfComponents() > 1 and not layers:
+        raise VolumeError(
+            f'The image "{path}" has {reader.GetNumberOfComponents()} values in a voxel, such as color (RGB). Save it '
+            "as a grey image."
+        )
+    if "complex" in _sitk().GetPixelIDValueAsString(reader.GetPixelID()):
+        raise VolumeError(f'The image "{path}" holds complex numbers. Save its magnitude.')
+
+
+def _array(image: Any) -> np.ndarray:
+    array: np.ndarray = _sitk().GetArrayFromImage(image)
+    return array
+
+
+def _geometry(path: Path, image: Any) -> Geometry:
+    size, spacing, origin, direction = image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+    axes = np.asarray(direction, np.float64).reshape(3, 3)
+    if not np.isfinite([*spacing, *origin, *direction]).all() or min(spacing) <= 0:
+        raise VolumeError(f'The spacing, origin or direction of "{path}" is damaged. Export the image again.')
+    skew = np.abs(axes.T @ axes - np.eye(3)).max()
+    if skew > 2 * file_checks.NEARLY_ORTHOGONAL:
+        raise VolumeError(
+            f'The axes of "{path}" are not at right angles. Resample the image to a right-angled grid first, for '
+            "example by hardening a transform in 3D Slicer."
+        )
+    if skew > 1e-6:
+        left, _, right = np.linalg.svd(axes)
+        direction = tuple((left @ right).ravel().tolist())
+    return Geometry(size[::-1], spacing[::-1], tuple(origin), tuple(direction))
+
+
+def _volume(path: Path, image: Any) -> Volume:
+    # Conversion before the range check: a float64 value beyond float32 becomes infinite and is handled as such.
+    with np.errstate(over="ignore"):
+        return Volume(_array(image).astype(np.float32), _geometry(path, image))
+
+
+def _finite(path: Path, voxels: np.ndarray) -> np.ndarray:
+    good = np.isfinite(voxels)
+    if good.all():
+        return voxels
+    bad = int(voxels.size - np.count_nonzero(good))
+    if bad * 2 > voxels.size:
+        raise VolumeError(
+            f'{bad} of {voxels.size} voxels of "{path}" are NaN or infinite. Export the image again from its source.'
+        )
+    low, high = float(voxels[good].min()), float(voxels[good].max())
+    _log.warning('"%s": %d voxels are NaN or infinite and were set to %g or %g.', path, bad, low, high)
+    return np.nan_to_num(voxels, nan=low, posinf=high, neginf=low)
+
+
+def _whole_numbers(path: Path, voxels: np.ndarray) -> np.ndarray:
+    if voxels.dtype.kind == "f" and not (np.isfinite(voxels).all() and np.array_equal(voxels, np.rint(voxels))):
+        raise VolumeError(
+            f'The mask "{path}" holds numbers that are not whole. Masks hold segment values: save it as a label map.'
+        )
+    return voxels
+
+
+def _by_value(path: Path, voxels: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    known = [0, *(segment.value for segment in segments)]
+    low, high = voxels.min(), voxels.max()
+    if 0 <= low and high <= 255:
+        mask = voxels.astype(np.uint8)
+        unknown = sorted(set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - set(known))
+    else:
+        unknown = [value for value in (int(low), int(high)) if not 0 <= value <= 255]
+    if unknown:
+        listed = ", ".join(f"{segment.value} ({segment.name})" for segment in segments[:8])
+        listed += ", ..." if len(segments) > 8 else ""
+        raise VolumeError(
+            f'The mask "{path}" holds the value {unknown[0]}, which no segment has. The segments are {listed}: change '
+            "the mask or the project's segments."
+        )
+    return mask
+
+
+def _on_grid(path: Path, mask: Volume, reference: Geometry, *, partial: bool) -> Volume:
+    """The mask on the grid of its image, voxel by voxel; ``partial`` allows a mask that covers a part of it."""
+    if mask.geometry == reference:
+        return mask
+    mapping = axis_map(mask.geometry, reference, _AXIS_TOLERANCE)
+    if mapping is not None:
+        grid = mask.geometry.reordered(*mapping)
+        if grid.is_close(reference, _GRID_TOLERANCE):
+            return Volume(reorder_voxels(mask.voxels, *mapping), reference)
+        corners = reference.world_to_index(grid.corners())
+        start, stop = np.rint(corners[0]).astype(int), np.rint(corners[-1]).astype(int) + 1
+        on_lattice = np.abs(corners - np.rint(corners)).max() <= _GRID_TOLERANCE
+        if partial and on_lattice and tuple(stop - start) == grid.shape:
+            return _pasted(path, reorder_voxels(mask.voxels, *mapping), start, reference)
+    if mask.shape != reference.shape:
+        reason = f"it has {mask.shape} voxels (slices, rows, columns), the image {reference.shape}"
+    else:
+        apart = np.abs(mask.geometry.corners() - reference.corners()).max()
+        reason = f"its corners lie up to {apart:.3g} mm beside those of the image"
+    raise VolumeError(
+        f'The mask "{path}" does not lie on the grid of its image: {reason}. Check that it belongs to this image, or '
+        "export it with the image as reference geometry."
+    )
+
+
+def _pasted(path: Path, part: np.ndarray, start: np.ndarray, reference: Geometry) -> Volume:
+    voxels = np.zeros(reference.shape, np.uint8)
+    lower = np.maximum(start, 0)
+    upper = np.minimum(start + part.shape, reference.shape)
+    if (upper > lower).all():
+        inner = tuple(slice(a, b) for a, b in zip(lower - start, upper - start, strict=True))
+        voxels[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = part[inner]
+    if np.count_nonzero(voxels) < np.count_nonzero(part):
+        raise VolumeError(f'The mask "{path}" reaches beyond its image. Check that it belongs to this image.')
+    return Volume(voxels, reference)
+
+
+def _write(path: Path, volume: Volume, fields: dict[str, str]) -> None:
+    if not path.name.lower().endswith(_WRITABLE):
+        raise VolumeError(f'Cannot write "{path}": its name must end in one of {", ".join(_WRITABLE)}.')
+    if not path.parent.is_dir():
+        raise VolumeError(f'Cannot write "{path}": the folder "{path.parent}" does not exist.')
+    sitk = _sitk()
+    voxels = volume.voxels
+    if voxels.dtype.kind == "b":
+        voxels = voxels.astype(np.uint8)
+    elif voxels.dtype == np.float16:
+        voxels = voxels.astype(np.float32)
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(volume.geometry.spacing[::-1])
+    image.SetOrigin(volume.geometry.origin)
+    image.SetDirection(volume.geometry.direction)
+    for key, value in fields.items():
+        image.SetMetaData(key, value)
+    try:
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+    except (RuntimeError, OSError) as error:
+        _log.info("%s", error)
+        raise VolumeError(
+            f'Cannot write "{path}": is the disk full, or the folder write-protected? ({type(error).__name__})'
+        ) from error
