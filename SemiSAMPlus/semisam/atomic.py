@@ -111,7 +111,7 @@ def remove_orphans(folder: Path) -> list[Path]:
     for path in _listing(folder):
         if _is_orphan(path):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -44,7 +44,7 @@ class Owner:
 
     @classmethod
     def myself(cls) -> Owner:
-        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        since = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(os.getpid(), host_name(), _own_start(os.getpid()), since, secrets.token_hex(8))
 
     def __str__(self) -> str:
@@ -95,7 +95,9 @@ class FileLock:
         self.acquire()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
     def _try(self) -> bool:
@@ -155,9 +157,9 @@ class FileLock:
         return content if gone else None
 
     def _refusal(self) -> str:
-        owner = _read_owner(self.path)
+        owner = _read_owner(self.path) or "one that has not yet given its name"
         return (
-            f'The project "{self.path.parent}" {self.waiting_for}: {owner or "its name cannot be read"}. {self.remedy}; '
+            f'The project "{self.path.parent}" {self.waiting_for}: {owner}. {self.remedy}; '
             f'if it certainly no longer runs, delete the file "{self.path}".'
         )
 

@@ -1,0 +1,474 @@
+"""The project store: one folder with everything a person made and everything the program made of it.
+
+``project.json`` is the table of contents; masks lie beside it::
+
+    project.json   annotations/<case>.seg.nrrd   proposals/<case>.seg.nrrd   models/   cache/   log/   images/ (copies)
+
+Any number of programs may work on one project. Every change is one short transaction (lock, read, change, write
+atomically), so no change is lost, and a program that is killed at any moment leaves the state before or after it.
+Annotations are changed by the calls for persons only; what the program proposes never touches them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semisam import project_files as files
+from semisam.atomic import copy_file, move, temporary_beside
+from semisam.case_names import check_case_name, same_name
+from semisam.errors import ProjectError
+from semisam.image_copy import copied_images
+from semisam.lock import Owner, TrainingLock, training_owner
+from semisam.project_masks import ImageGeometries, checked_mask, write_merged
+from semisam.project_schema import Case, Document, Record, checked_confidence, checked_details
+from semisam.project_states import FINISHED, Event, State, following, without_annotation
+from semisam.project_store import Draft, Store, reason
+from semisam.segments import Segment, check_segments
+
+if TYPE_CHECKING:
+    from semisam.volumes import Volume
+
+__all__ = ["Case", "Project", "Record", "State", "TrainingLock"]
+
+
+class Project:
+    """An open project. ``cases``, ``revision`` are a snapshot; ``reload`` looks again, every change does so first."""
+
+    def __init__(self, store: Store) -> None:
+        """Use ``create`` or ``open``."""
+        self.path = store.folder
+        self._store = store
+        self._geometries = ImageGeometries()
+
+    # -- making, opening, looking ---------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path, segments: Sequence[Segment], *, images_copied: bool = False) -> Project:
+        """Make an empty project in the folder ``path``, which may exist as long as it is no project yet.
+
+        ``images_copied`` is the default of ``add_case``. Raises ProjectError, UsageError for unfit segments.
+        """
+        check_segments(segments)
+        return cls(Store.create(_absolute(path), Document(1, _now(), images_copied, tuple(segments))))
+
+    @classmethod
+    def open(cls, path: str | Path) -> Project:
+        """Open the project in the folder ``path`` and clear away what killed programs left there.
+
+        A document of an older schema is understood, and written in the new form at the next change.
+        Raises ProjectError for a folder that is no project, or whose project.json is damaged or newer.
+        """
+        return cls(Store.open(_absolute(path)))
+
+    def reload(self) -> bool:
+        """Look at project.json again; True when something had changed. Raises ProjectError."""
+        return self._store.reload()
+
+    @property
+    def revision(self) -> int:
+        """Grows by one with every change of the project."""
+        return self._store.document.revision
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return self._store.document.segments
+
+    @property
+    def images_copied(self) -> bool:
+        return self._store.document.images_copied
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        return dict(self._store.document.cases)
+
+    def case(self, name: str) -> Case:
+        """The case ``name``. Raises ProjectError when there is none."""
+        return _case(self._store.document.cases, name, self.path)
+
+    def training_cases(self) -> list[str]:
+        """Names of the cases with a finished annotation."""
+        return [case.name for case in self._store.document.cases.values() if case.state in FINISHED]
+
+    def unannotated_cases(self) -> list[str]:
+        """Names of the cases without a finished annotation; those in work count among them."""
+        return [case.name for case in self._store.document.cases.values() if case.state not in FINISHED]
+
+    @property
+    def models_dir(self) -> Path:
+        return self.path / files.MODELS
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.path / files.CACHE
+
+    @property
+    def log_dir(self) -> Path:
+        return self.path / files.LOG
+
+    def training_owner(self) -> Owner | None:
+        """Who is training this project now, or None."""
+        return training_owner(self.path)
+
+    def training_lock(self) -> TrainingLock:
+        """The lock to hold while training: ``with project.training_lock(): ...`` raises LockError if somebody does."""
+        return TrainingLock(self.path)
+
+    # -- cases ----------------------------------------------------------------------------------------------------
+
+    def add_case(self, name: str, image: str | Path, *, copy: bool | None = None) -> None:
+        """Add one case; see ``add_cases``."""
+        self.add_cases({name: image}, copy=copy)
+
+    def add_cases(self, images: Mapping[str, str | Path], *, copy: bool | None = None) -> None:
+        """Add cases (name -> image file or DICOM folder), all or none of them.
+
+        ``copy`` True copies the images into the project, None does as the project was created to.
+        Raises ProjectError for an unfit or doubled name, a missing image, or an image that is a case already.
+        """
+        paths = {name: _absolute(image) for name, image in images.items()}
+        for name, path in paths.items():
+            check_case_name(name)
+            if not path.exists():
+                raise ProjectError(f'The image "{path}" of the case "{name}" does not exist.')
+        self._store.reload()
+        self._check_new(self._store.document.cases, paths)
+        copied = self.images_copied if copy is None else copy
+        foreign = {name: path for name, path in paths.items() if copied and not path.is_relative_to(self.path)}
+        try:
+            with copied_images(foreign, self.path / files.IMAGES) as copies, self._store.transaction() as draft:
+                self._check_new(draft.cases, paths)
+                for name, path in paths.items():
+                    image = copies[name].place() if name in copies else path
+                    draft.cases[name] = Case(name, image, image_copied=name in copies)
+        except OSError as error:
+            raise ProjectError(f'Cannot copy the images into "{self.path}" ({reason(error)}).') from error
+
+    def _check_new(self, cases: Mapping[str, Case], images: Mapping[str, Path]) -> None:
+        names: dict[str, Path] = {}
+        known = {case.image.resolve(): case.name for case in cases.values()}
+        for name, image in images.items():
+            other = same_name(name, cases) or same_name(name, names)
+            if other is not None:
+                raise ProjectError(
+                    f'The project "{self.path}" already has a case "{other}": give the image "{image}" another name.'
+                )
+            names[name] = image
+            holder = known.setdefault(image.resolve(), name)
+            if holder != name:
+                raise ProjectError(f'The image "{image}" already belongs to the case "{holder}": add it once only.')
+
+    def remove_case(self, name: str) -> None:
+        """Take a case out of the project. Its image stays where it is (a copy made by the project is removed), its
+        annotation is kept in annotations/previous."""
+        with self._store.transaction() as draft:
+            case = _case(draft.cases, name, self.path)
+            del draft.cases[name]
+            self._drop_annotation(draft, case.annotation)
+            self._drop_proposal(draft, case.proposal)
+            images = self.path / files.IMAGES
+            if case.image_copied and case.image.is_relative_to(images):
+                copy = images / case.image.relative_to(images).parts[0]
+                draft.afterwards.append(partial(files.discard, copy))
+
+    def image(self, name: str) -> Volume:
+        """The image of a case. Raises ProjectError when it is gone, VolumeError when it cannot be read."""
+        from semisam.volume_files import read_image
+
+        return read_image(self._present_image(self.case(name)))
+
+    # -- annotations: what a person made ----------------------------------------------------------------------------
+
+    def set_annotation(
+        self, name: str, mask: Volume, *, author: str, source: str, state: State = State.ANNOTATED
+    ) -> None:
+        """Store a person's mask of a case, on the grid of its image; the one before is kept in annotations/previous.
+
+        ``source`` tells what it was made from, in words or as a path. ``state`` is ANNOTATED, or IN_WORK for a mask
+        that must not be learned from yet. Raises ProjectError for a mask that does not fit the image or segments.
+        """
+        if state not in (State.ANNOTATED, State.IN_WORK):
+            raise ProjectError(f'An annotation is set as "annotated" or "in work", not as "{State(state).value}".')
+        event = Event.ANNOTATE if state is State.ANNOTATED else Event.BEGIN
+        provenance: dict[str, Any] = {"author": author, "source": source}
+        if state is State.ANNOTATED:
+            provenance["segments"] = [segment.name for segment in self.segments]
+        checked = self._check_mask(name, mask)
+        with (
+            self._written((files.mask_path(files.ANNOTATIONS, name), self._mask_writer(checked))) as (written,),
+            self._store.transaction() as draft,
+        ):
+            self._put_annotation(draft, name, written, provenance, event)
+
+    def annotation(self, name: str) -> Volume:
+        """The annotation of a case, uint8 with segment values. Raises ProjectError when there is none."""
+        from semisam.volume_files import read_mask
+
+        return read_mask(self.annotation_path(name), self.segments)
+
+    def annotation_path(self, name: str) -> Path:
+        return self._path_of(name, "annotation", lambda case: case.annotation)
+
+    def remove_annotation(self, name: str) -> None:
+        """Take the annotation of a case away; it is kept in annotations/previous. Raises ProjectError without one."""
+        with self._store.transaction() as draft:
+            case = _case(draft.cases, name, self.path)
+            following(name, case.state, Event.REMOVE_ANNOTATION)
+            proposal = case.proposal
+            state = without_annotation(proposal is not None, proposal is not None and proposal.rejected)
+            draft.cases[name] = replace(case, annotation=None, state=state)
+            self._drop_annotation(draft, case.annotation)
+
+    def restore_annotation(self, name: str, *, author: str, state: State = State.ANNOTATED) -> None:
+        """Bring back the annotation that was replaced or removed last; the present one takes its place."""
+        from semisam.volume_files import read_mask
+
+        previous = files.previous_path(self.path, files.mask_path(files.ANNOTATIONS, self.case(name).name))
+        if not previous.exists():
+            raise ProjectError(f'The case "{name}" has no earlier annotation: "{previous}" does not exist.')
+        mask = read_mask(previous, self.segments)
+        self.set_annotation(name, mask, author=author, source="earlier annotation", state=state)
+
+    # -- proposals: what the program made ---------------------------------------------------------------------------
+
+    def set_proposal(
+        self,
+        name: str,
+        mask: Volume,
+        *,
+        model: str,
+        confidence: float | None,
+        uncertainty: Volume | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        """Store the program's mask of a case, on the grid of its image. A case with an annotation keeps its state.
+
+        confidence   expected quality, 0 to 1, or None
+        uncertainty  one number per voxel of the same grid
+        details      JSON values that go into the provenance as "details"
+        """
+        quality = checked_confidence(confidence)
+        checked = self._check_mask(name, mask)
+        provenance = {"model": model, "source": "prediction", "details": checked_details(details)}
+        path = files.mask_path(files.PROPOSALS, name)
+        pending = [(path, self._mask_writer(checked))]
+        if uncertainty is not None:
+            if not uncertainty.geometry.is_close(checked.geometry):
+                raise ProjectError(f'The uncertainty volume for the case "{name}" is not on the grid of its image.')
+            pending.append((files.uncertainty_path(name), _image_writer(uncertainty)))
+        with self._written(*pending) as written, self._store.transaction() as draft:
+            case = _case(draft.cases, name, self.path)
+            state = following(name, case.state, Event.PROPOSE)
+            revision = case.proposal_count + 1
+            second = pending[1][0] if len(pending) > 1 else None
+            record = Record(path, {**provenance, "created": _now()}, revision, files.file_hash(written[0]), second)
+            for file, final in zip(written, files.paths(record), strict=True):
+                move(file, files.staged_path(self.path, final, revision))
+            outdated = set(files.paths(case.proposal)) - set(files.paths(record)) if case.proposal is not None else ()
+            draft.afterwards += [partial(files.discard, self.path / old) for old in outdated]
+            draft.cases[name] = replace(
+                case, proposal=record, proposal_count=revision, confidence=quality, state=state
+            )
+
+    def proposal(self, name: str) -> Volume:
+        """The proposal of a case, uint8 with segment values. Raises ProjectError when there is none."""
+        from semisam.volume_files import read_mask
+
+        return read_mask(self.proposal_path(name), self.segments)
+
+    def proposal_path(self, name: str) -> Path:
+        return self._path_of(name, "proposal", lambda case: case.proposal)
+
+    def uncertainty_path(self, name: str) -> Path | None:
+        """The uncertainty volume of the proposal of a case, or None when it came without one."""
+        self.proposal_path(name)
+        record = self.case(name).proposal
+        return None if record is None or record.uncertainty is None else self.path / record.uncertainty
+
+    def remove_proposal(self, name: str) -> None:
+        """Take the proposal of a case away for good. Raises ProjectError when there is none."""
+        with self._store.transaction() as draft:
+            case, proposal = self._judged(draft, name, Event.REMOVE_PROPOSAL)
+            state = following(name, case.state, Event.REMOVE_PROPOSAL)
+            draft.cases[name] = replace(case, proposal=None, confidence=None, state=state)
+            self._drop_proposal(draft, proposal)
+
+    def accept(self, name: str, *, author: str, segments: Sequence[str] | None = None) -> None:
+        """Make the proposal of a case its annotation; the proposal stays. The annotation before is kept as backup.
+
+        With ``segments`` (names), only those are taken over, and never at the cost of another segment that the
+        annotation already has. The case is accepted once every segment of the project has been annotated or accepted,
+        and in work until then. Raises ProjectError without a proposal or for an unknown segment.
+        """
+        chosen = self._chosen(segments)
+        with self._store.transaction() as draft:
+            case, proposal = self._judged(draft, name, Event.ACCEPT)
+            done = {segment.name for segment in chosen}
+            target = temporary_beside(self.path / files.mask_path(files.ANNOTATIONS, name))
+            try:
+                if len(done) == len(self.segments):
+                    copy_file(self.path / proposal.path, target)
+                else:
+                    before = None if case.annotation is None else self.path / case.annotation.path
+                    write_merged(target, self.path / proposal.path, before, self.segments, chosen)
+                    done.update(_finished_segments(case))
+                complete = all(segment.name in done for segment in self.segments)
+                provenance = {
+                    "author": author,
+                    "source": "accepted proposal",
+                    "segments": [segment.name for segment in self.segments if segment.name in done],
+                    "from": {
+                        "model": proposal.provenance.get("model"),
+                        "revision": proposal.revision,
+                        "created": proposal.provenance.get("created"),
+                        "segments": [segment.name for segment in chosen],
+                    },
+                }
+                self._put_annotation(draft, name, target, provenance, Event.ACCEPT if complete else Event.ACCEPT_PART)
+            finally:
+                files.discard(target)
+
+    def reject(self, name: str, *, author: str) -> None:
+        """Note that a person refused the proposal of a case. Raises ProjectError when there is none."""
+        with self._store.transaction() as draft:
+            case, proposal = self._judged(draft, name, Event.REJECT)
+            noted = {**proposal.provenance, "rejected": {"author": author, "created": _now()}}
+            state = following(name, case.state, Event.REJECT)
+            draft.cases[name] = replace(case, proposal=replace(proposal, provenance=noted), state=state)
+
+    # -- health -----------------------------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """What is wrong with the files of the project, in sentences; empty when all is well. Reads no voxels."""
+        self._store.reload()
+        problems: list[str] = []
+        for case in self._store.document.cases.values():
+            if not case.image.exists():
+                problems.append(f'The image "{case.image}" of the case "{case.name}" is missing.')
+            for word, record in (("annotation", case.annotation), ("proposal", case.proposal)):
+                if record is not None:
+                    problems += files.problems(self.path, record, f'The {word} of the case "{case.name}"')
+        return problems
+
+    # -- parts of the above -----------------------------------------------------------------------------------------
+
+    def _check_mask(self, name: str, mask: Volume) -> Volume:
+        return checked_mask(name, mask, self._geometries.of(self._present_image(self.case(name))), self.segments)
+
+    def _present_image(self, case: Case) -> Path:
+        if not case.image.exists():
+            raise ProjectError(
+                f'The image "{case.image}" of the case "{case.name}" is not there: put it back, or remove the case.'
+            )
+        return case.image
+
+    @contextmanager
+    def _written(self, *pending: tuple[str, Callable[[Path], None]]) -> Iterator[list[Path]]:
+        """Temporary files beside the given paths, written before the transaction because that may take seconds."""
+        temporaries = [temporary_beside(self.path / path) for path, _ in pending]
+        try:
+            for temporary, (_, write) in zip(temporaries, pending, strict=True):
+                write(temporary)
+            yield temporaries
+        except OSError as error:
+            raise ProjectError(
+                f'Cannot write in the project "{self.path}" ({reason(error)}): check the free space and permissions.'
+            ) from error
+        finally:
+            for temporary in temporaries:
+                files.discard(temporary)
+
+    def _mask_writer(self, mask: Volume) -> Callable[[Path], None]:
+        from semisam.volume_files import write_mask
+
+        return lambda path: write_mask(path, mask, self.segments)
+
+    def _put_annotation(
+        self, draft: Draft, name: str, written: Path, provenance: dict[str, Any], event: Event
+    ) -> None:
+        case = _case(draft.cases, name, self.path)
+        if event is Event.BEGIN and case.state is State.IN_WORK:
+            provenance = {**provenance, "segments": _finished_segments(case)}
+        revision = case.annotation_count + 1
+        path = files.mask_path(files.ANNOTATIONS, name)
+        record = Record(path, {**provenance, "created": _now()}, revision, files.file_hash(written))
+        move(written, files.staged_path(self.path, path, revision))
+        state = following(name, case.state, event)
+        draft.cases[name] = replace(case, annotation=record, annotation_count=revision, state=state)
+
+    def _judged(self, draft: Draft, name: str, event: Event) -> tuple[Case, Record]:
+        case = _case(draft.cases, name, self.path)
+        following(name, case.state, event)
+        if case.proposal is None:
+            raise ProjectError(f'Cannot {event.value} the case "{name}": it has no proposal.')
+        return case, case.proposal
+
+    def _chosen(self, names: Sequence[str] | None) -> list[Segment]:
+        if names is None:
+            return list(self.segments)
+        known = {segment.name.casefold(): segment for segment in self.segments}
+        unknown = [name for name in names if name.casefold() not in known]
+        if unknown or not names:
+            asked = f'"{unknown[0]}" is no segment' if unknown else "No segment was chosen"
+            raise ProjectError(f"{asked}; the project has {', '.join(segment.name for segment in self.segments)}.")
+        wanted = {name.casefold() for name in names}
+        return [segment for segment in self.segments if segment.name.casefold() in wanted]
+
+    def _drop_annotation(self, draft: Draft, record: Record | None) -> None:
+        if record is not None:
+            present, previous = self.path / record.path, files.previous_path(self.path, record.path)
+            draft.afterwards.append(partial(files.keep_as, present, previous))
+
+    def _drop_proposal(self, draft: Draft, record: Record | None) -> None:
+        for path in files.paths(record) if record is not None else ():
+            draft.afterwards.append(partial(files.discard, self.path / path))
+
+    def _path_of(self, name: str, word: str, record_of: Callable[[Case], Record | None]) -> Path:
+        """The file of a record; looks at project.json again when another program may have moved on."""
+        for attempt in range(2):
+            record = record_of(self.case(name))
+            if record is not None:
+                if files.is_staged(self.path, record):
+                    self._store.settle()
+                if all((self.path / path).exists() for path in files.paths(record)):
+                    return self.path / record.path
+            if attempt == 0:
+                self._store.reload()
+        if record is None:
+            raise ProjectError(f'The case "{name}" has no {word}.')
+        raise ProjectError(
+            f'The {word} "{self.path / record.path}" of the case "{name}" is missing: put the file back, '
+            f"or remove the {word} from the project."
+        )
+
+
+def _case(cases: Mapping[str, Case], name: str, project: Path) -> Case:
+    try:
+        return cases[name]
+    except KeyError:
+        raise ProjectError(f'The project "{project}" has no case "{name}".') from None
+
+
+def _finished_segments(case: Case) -> list[str]:
+    """Names of the segments that a person has finished in the annotation of a case."""
+    return [] if case.annotation is None else list(case.annotation.provenance.get("segments", ()))
+
+
+def _image_writer(volume: Volume) -> Callable[[Path], None]:
+    from semisam.volume_files import write_image
+
+    return lambda path: write_image(path, volume)
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,124 @@
+"""The mask files of a project: how a new file and its entry in project.json change together.
+
+A transaction has to replace a file and the entry that describes it, and can be killed between the two. So the new file
+is first given a *staged* name that holds the revision of its entry, then project.json is written (this is the moment
+that counts), then the file gets its real name. Whoever finds a staged file later knows what to do: if project.json has
+that revision, the rename is still to be done; if not, the change never happened and the file is removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+from semisam.atomic import copy_file, move, remove_orphans
+from semisam.project_schema import Case, Document, Record
+
+ANNOTATIONS, PROPOSALS, PREVIOUS, IMAGES = "annotations", "proposals", "annotations/previous", "images"
+MODELS, CACHE, LOG = "models", "cache", "log"
+FOLDERS = (ANNOTATIONS, PROPOSALS, PREVIOUS, IMAGES, MODELS, CACHE, LOG)
+_STAGED = re.compile(r"\.staged-(\d+)-(.+)", re.DOTALL)
+
+
+def mask_path(folder: str, name: str) -> str:
+    """Where the mask of case ``name`` lies, below the project folder."""
+    return f"{folder}/{name}.seg.nrrd"
+
+
+def uncertainty_path(name: str) -> str:
+    return f"{PROPOSALS}/{name}.uncertainty.nii.gz"
+
+
+def staged_path(project: Path, path: str, revision: int) -> Path:
+    """Where the file ``path`` of ``revision`` waits for its entry in project.json to be written."""
+    pure = PurePosixPath(path)
+    return project / pure.parent / f".staged-{revision}-{pure.name}"
+
+
+def previous_path(project: Path, path: str) -> Path:
+    """Where the annotation ``path`` is kept when a newer one replaces it."""
+    return project / PREVIOUS / PurePosixPath(path).name
+
+
+def settle(project: Path, document: Document) -> None:
+    """Finish or undo what killed transactions left; the project lock must be held. Raises OSError."""
+    revisions = {path: record.revision for record in _records(document.cases.values()) for path in paths(record)}
+    for folder, staged in _staged_files(project):
+        match = _STAGED.fullmatch(staged.name)
+        path = f"{folder}/{match[2]}" if match else ""
+        if match is None or revisions.get(path) != int(match[1]):
+            staged.unlink(missing_ok=True)
+            continue
+        if folder == ANNOTATIONS and (project / path).exists():
+            copy_file(project / path, previous_path(project, path))
+        move(staged, project / path)
+
+
+def clean(project: Path) -> None:
+    """Remove the temporaries of killed writers everywhere in the project; those of living ones stay."""
+    for folder in (project, *(project / name for name in FOLDERS)):
+        remove_orphans(folder)
+
+
+def has_staged(project: Path) -> bool:
+    return any(True for _ in _staged_files(project))
+
+
+def paths(record: Record) -> list[str]:
+    """The files of one record, below the project folder."""
+    return [record.path] if record.uncertainty is None else [record.path, record.uncertainty]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder that is no longer wanted; what cannot be removed stays, and does no harm."""
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _records(cases: Iterable[Case]) -> Iterator[Record]:
+    return (record for case in cases for record in (case.annotation, case.proposal) if record is not None)
+
+
+def _staged_files(project: Path) -> Iterator[tuple[str, Path]]:
+    for folder in (ANNOTATIONS, PROPOSALS):
+        with suppress(OSError):
+            for path in list((project / folder).iterdir()):
+                if _STAGED.fullmatch(path.name):
+                    yield folder, path
+
+
+def is_staged(project: Path, record: Record) -> bool:
+    """Whether a killed program left a file of this record under its staged name."""
+    return any(staged_path(project, path, record.revision).exists() for path in paths(record))
+
+
+def keep_as(present: Path, previous: Path) -> None:
+    """Keep a file that goes out of use under another name; one that is missing already is no error."""
+    with suppress(FileNotFoundError):
+        move(present, previous)
+
+
+def problems(project: Path, record: Record, subject: str) -> list[str]:
+    """What is wrong with the files of one record, in sentences that begin with ``subject``."""
+    try:
+        missing = [path for path in paths(record) if not (project / path).exists()]
+        if missing:
+            return [f'{subject} lacks its file "{project / missing[0]}".']
+        if file_hash(project / record.path) != record.sha256:
+            return [f'{subject} was changed by something else than this program: "{project / record.path}".']
+    except OSError as error:
+        return [f'{subject} cannot be read ({error.strerror}): "{project / record.path}".']
+    return []

@@ -1,0 +1,166 @@
+"""project.json and the transactions on it: lock, read again, change, write atomically.
+
+Knows nothing of what a case means; ``project.py`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from semisam import project_files as files
+from semisam.atomic import patiently, write_bytes, write_json
+from semisam.errors import LockError, ProjectError
+from semisam.lock import FileLock, ProjectLock
+from semisam.project_schema import SCHEMA, Case, Document, parse, render, schema_of
+
+_NAME, _BACKUP = "project.json", "project.previous.json"
+
+
+@dataclass
+class Draft:
+    """The cases as they will be after a transaction, and what to do with files once project.json says so."""
+
+    cases: dict[str, Case]
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Store:
+    """The document of one project folder: a snapshot, and the way to change it."""
+
+    def __init__(self, folder: Path, document: Document) -> None:
+        self.folder = folder
+        self.document = document
+        self._signature: tuple[int, ...] = ()
+
+    @classmethod
+    def create(cls, folder: Path, document: Document) -> Store:
+        """Make the folders and project.json. Raises ProjectError where a project is already."""
+        try:
+            for name in ("", *files.FOLDERS):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ProjectError(f'Cannot make the project folder "{folder}" ({reason(error)}).') from error
+        store = cls(folder, document)
+        with ProjectLock(folder) as lock:
+            if (folder / _NAME).exists():
+                raise ProjectError(f'"{folder}" already is a project: open it, or choose another folder.')
+            store._write(document, lock)
+        return store
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Read project.json and clear away what killed programs left. Never waits for another program."""
+        signature = _signature(folder)
+        store = cls(folder, _read_document(folder))
+        store._signature = signature
+        files.clean(folder)
+        if files.has_staged(folder):
+            with suppress(LockError):  # a program at work there, or a read-only folder
+                store.settle(timeout=0.0)
+        return store
+
+    def reload(self) -> bool:
+        """Read project.json again; True when the document has changed. Raises ProjectError."""
+        signature = _signature(self.folder)
+        if signature and signature == self._signature:
+            return False
+        document = _read_document(self.folder)
+        changed = document != self.document
+        self.document, self._signature = document, signature
+        return changed
+
+    def settle(self, timeout: float = 30.0) -> None:
+        """Finish or undo what killed transactions left. Raises LockError, ProjectError."""
+        lock = ProjectLock(self.folder)
+        lock.acquire(timeout)
+        try:
+            self.reload()
+            files.settle(self.folder, self.document)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        finally:
+            lock.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Draft]:
+        """Change the cases of the draft in the block; they are written when it ends without an error."""
+        with ProjectLock(self.folder) as lock:
+            self.reload()
+            try:
+                files.settle(self.folder, self.document)
+                draft = Draft(dict(self.document.cases))
+                yield draft
+                document = replace(self.document, cases=draft.cases, revision=self.document.revision + 1)
+                self._write(document, lock)
+                files.settle(self.folder, document)
+                for action in draft.afterwards:
+                    action()
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def _write(self, document: Document, lock: FileLock) -> None:
+        """Write project.json, and keep the one before for a person who has to repair a damaged one by hand."""
+        path = self.folder / _NAME
+        with suppress(FileNotFoundError):
+            before = path.read_bytes()
+            version = schema_of(before)
+            if version is not None and version < SCHEMA:
+                write_bytes(self.folder / f"project.schema-{version}.json", before)
+            write_bytes(self.folder / _BACKUP, before)
+        if not lock.held():
+            raise LockError(
+                f'The lock "{lock.path}" was removed while this program was changing the project: nothing was changed, '
+                "try again."
+            )
+        write_json(path, render(document, self.folder))
+        self.document, self._signature = document, _signature(self.folder)
+
+    def _unwritable(self, error: OSError) -> ProjectError:
+        return ProjectError(
+            f'Cannot write in the project "{self.folder}" ({reason(error)}): check the free space and the permissions, '
+            "then try again."
+        )
+
+
+def reason(error: OSError) -> str:
+    """What the operating system complained about, with the file where it is known."""
+    text = error.strerror or str(error)
+    return f'{text}: "{error.filename}"' if error.filename else text
+
+
+def _signature(folder: Path) -> tuple[int, ...]:
+    """Changes whenever project.json is replaced or edited; empty when it is not there."""
+    try:
+        status = (folder / _NAME).stat()
+    except OSError:
+        return ()
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _read_document(folder: Path) -> Document:
+    path = folder / _NAME
+    try:
+        text = patiently(path.read_bytes).decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "" if folder.is_dir() else ", the folder does not exist"
+        raise ProjectError(
+            f'"{folder}" is no project (it has no {_NAME}{hint}): check the path, or make one with "semisam init".'
+        ) from None
+    except UnicodeDecodeError as error:
+        raise _damaged(path, "it is no UTF-8 text") from error
+    except OSError as error:
+        raise ProjectError(f'Cannot read "{path}" ({reason(error)}): check its permissions.') from error
+    try:
+        return parse(text, folder)
+    except ProjectError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> ProjectError:
+    remedy = "correct the file"
+    if path.with_name(_BACKUP).exists():
+        remedy += f', or put "{_BACKUP}", which holds the state before the last change, in its place'
+    return ProjectError(f'Cannot use "{path}": {why.rstrip(".")}. To repair it, {remedy}.')
