@@ -1,0 +1,330 @@
+"""Pre-training of `nano` on procedural worlds: resumable, in the background, with one core or with a GPU.
+
+Each step encodes a few fresh volumes once and decodes them twice: for a first prompt, and then either for a correction
+(one or two clicks on the errors, with the first answer as mask) or for a fresh prompt on another object of the same
+volume. The grid grows in stages, because small grids show many more worlds in the same time. The schedule follows the
+elapsed time (``minutes``) or the number of ``steps``; with steps, a resumed run ends in the same weights as one that
+was never interrupted.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from semisam.errors import TrainingError
+from semisam.generalists.nano_network import NanoNetwork
+from semisam.pretraining.batches import Sample, make_sample, prompt_maps
+from semisam.pretraining.pool import WorldPool
+from semisam.pretraining.prompt_simulation import SimulatedPrompts, add_correction, first_prompts
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = 1
+CHECKPOINT, STATE, WEIGHTS, LOG = "checkpoint.safetensors", "checkpoint.json", "nano.safetensors", "log.jsonl"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Until the share ``until`` of the schedule: cubes of ``size`` voxels, ``batch`` of them a step."""
+
+    until: float
+    size: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run learns, besides its seed and length."""
+
+    world_size: int = 48
+    stages: tuple[Stage, ...] = (Stage(0.30, 24, 8), Stage(0.68, 32, 6), Stage(1.0, 40, 4))
+    widths: tuple[int, int, int] = (32, 64, 112)
+    learning_rate: float = 1.5e-3
+    final_share: float = 0.02
+    warmup_steps: int = 80
+    decay_from: float = 0.3
+    weight_decay: float = 1e-4
+    ema: float = 0.996
+    pool: int = 512
+    samples_per_world: int = 3
+    another_object: float = 0.45
+
+
+def pretrain(
+    output: str | Path,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    recipe: Recipe | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    checkpoint_every: float = 120.0,
+) -> dict[str, Any]:
+    """Train `nano` from scratch, or go on, and keep the averaged weights in ``output``/nano.safetensors (float16).
+
+    output            folder of the run: checkpoint.safetensors + checkpoint.json (everything that a resumed run
+                      needs), nano.safetensors (the weights to ship, written with every checkpoint), log.jsonl
+    minutes | steps   length of the whole run, earlier parts included; give one of the two
+    seed              of weights, worlds and prompts
+    resume            go on from the checkpoint in ``output`` instead of starting anew
+    workers, threads  processes that make volumes, threads of the training itself
+    on_event          gets {"event": "progress", "fraction", "seconds_left", "text"} and {"event": "metrics", ...}
+    should_stop       asked after every step; a run that is stopped can be resumed
+    checkpoint_every  seconds between checkpoints
+
+    Returns {"steps", "samples", "seconds", "loss", "weights", "stopped"}. Raises TrainingError when the options do not
+    fit together or ``output`` holds no (or another) run to resume.
+    """
+    if (minutes is None) == (steps is None):
+        raise TrainingError("Say how long to pre-train: give either minutes or steps.")
+    if (minutes is not None and minutes <= 0) or (steps is not None and steps <= 0):
+        raise TrainingError("The length of the pre-training must be greater than zero.")
+    torch.set_num_threads(threads)
+    run = _Run(Path(output), seed, recipe or Recipe(), torch.device(device))
+    if resume:
+        run.load()
+    elif (run.folder / CHECKPOINT).exists():
+        raise TrainingError(
+            f'The folder "{run.folder}" already holds a run: go on with --resume, or choose another folder.'
+        )
+    emit = on_event or (lambda event: None)
+    started, before, last_saved = time.monotonic(), run.seconds, time.monotonic()
+    stopped = False
+    with WorldPool(
+        seed, run.recipe.world_size, run.recipe.pool, run.worlds_needed(), workers
+    ) as pool:
+        while True:
+            run.seconds = before + time.monotonic() - started
+            fraction = run.step / steps if steps is not None else run.seconds / (60 * (minutes or 1))
+            if fraction >= 1 or stopped:
+                break
+            run.train_step(pool, fraction)
+            if run.step % 20 == 0:
+                _report(run, fraction, emit)
+            if time.monotonic() - last_saved > checkpoint_every:
+                run.save()
+                last_saved = time.monotonic()
+            stopped = should_stop is not None and should_stop()
+    run.save()
+    return {
+        "steps": run.step,
+        "samples": run.samples,
+        "seconds": round(run.seconds, 1),
+        "loss": run.loss,
+        "weights": str(run.folder / WEIGHTS),
+        "stopped": stopped,
+    }
+
+
+class _Run:
+    """State of one run: network, averaged network, optimizer, counters."""
+
+    def __init__(self, folder: Path, seed: int, recipe: Recipe, device: torch.device) -> None:
+        self.folder, self.seed, self.recipe, self.device = folder, seed, recipe, device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = NanoNetwork(recipe.widths).to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+        )
+        self.step = self.samples = 0
+        self.seconds = self.loss = 0.0
+        self.recent: list[dict[str, float]] = []
+
+    def worlds_needed(self) -> int:
+        return 32 + self.samples // self.recipe.samples_per_world
+
+    def train_step(self, pool: WorldPool, fraction: float) -> None:
+        stage = next(stage for stage in self.recipe.stages if fraction < stage.until)
+        rng = np.random.default_rng([self.seed, 1, self.step])
+        batch = list(self._draw(rng, pool, stage))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(fraction)
+        images = torch.stack([sample.image for sample in batch])[:, None].to(self.device)
+        prompts = [
+            first_prompts(rng, sample.targets[0], sample.image, _other(sample, sample.targets[0])) for sample in batch
+        ]
+        targets = [sample.targets[0] for sample in batch]
+        with self._autocast():
+            features = self.network.encode(images)
+            first = self.network.decode(features, prompt_maps(prompts, stage.size).to(self.device))
+        first_loss, first_dice = _loss(first, torch.stack(targets)[:, None].to(self.device))
+        answers = torch.sigmoid(first.detach()[:, 0]).float().cpu()
+        corrected = np.zeros(len(batch), bool)
+        for number, sample in enumerate(batch):
+            if len(sample.targets) > 1 and rng.random() < self.recipe.another_object:
+                targets[number] = sample.targets[1]
+                prompts[number] = first_prompts(rng, targets[number], sample.image, _other(sample, targets[number]))
+                continue
+            corrected[number] = True
+            add_correction(rng, prompts[number], answers[number], targets[number])
+            if rng.random() < 0.4:
+                add_correction(rng, prompts[number], answers[number], targets[number])
+            prompts[number].box = prompts[number].box if rng.random() < 0.5 else None
+            prompts[number].mask = answers[number]
+        with self._autocast():
+            second = self.network.decode(features, prompt_maps(prompts, stage.size).to(self.device))
+        second_loss, second_dice = _loss(second, torch.stack(targets)[:, None].to(self.device))
+        loss = first_loss + second_loss
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+        self.step += 1
+        self.samples += len(batch)
+        self._update_average()
+        self.recent.append(
+            {
+                "loss": float(loss.detach()) / 2,
+                "dice_first": float(first_dice.mean()),
+                "dice_corrected": float(second_dice[corrected].mean()) if corrected.any() else float("nan"),
+            }
+        )
+        self.loss = self.recent[-1]["loss"]
+
+    def _draw(self, rng: np.random.Generator, pool: WorldPool, stage: Stage) -> Iterator[Sample]:
+        worlds = pool.advance(self.worlds_needed())
+        found = 0
+        while found < stage.batch:
+            sample = make_sample(rng, pool[int(rng.integers(worlds.start, worlds.stop))], stage.size)
+            if sample is not None:
+                found += 1
+                yield sample
+
+    def _learning_rate(self, fraction: float) -> float:
+        recipe = self.recipe
+        warmup = min(1.0, (self.step + 1) / recipe.warmup_steps)
+        decay = 1 - max(0.0, fraction - recipe.decay_from) / (1 - recipe.decay_from)
+        return recipe.learning_rate * warmup * max(recipe.final_share, decay)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _update_average(self) -> None:
+        keep = min(self.recipe.ema, 1 - 1 / (0.3 * self.step + 1))
+        with torch.no_grad():
+            for averaged, current in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                averaged.lerp_(current, 1 - keep)
+
+    def save(self) -> None:
+        """Checkpoint (tensors and counters in one file), shippable weights, and the counters again for people to read."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        counters = {"step": self.step, "samples": self.samples, "seconds": round(self.seconds, 3), "loss": self.loss}
+        identity = {"schema": SCHEMA, "seed": self.seed, "recipe": asdict(self.recipe)}
+        text = json.dumps({**identity, **counters}, indent=2)
+        _replace(self.folder / CHECKPOINT, lambda path: save_file(_plain(tensors), path, {"state": text}))
+        weights = {name: value.half() for name, value in self.average.state_dict().items()}
+        card = {**identity, **counters, "widths": self.recipe.widths}
+        _replace(self.folder / WEIGHTS, lambda path: save_file(_plain(weights), path, {"nano": json.dumps(card)}))
+        _replace(self.folder / STATE, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def load(self) -> None:
+        try:
+            with safe_open(self.folder / CHECKPOINT, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except FileNotFoundError:
+            raise TrainingError(f'There is no run to resume in "{self.folder}": start it without --resume.') from None
+        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise TrainingError(f'The checkpoint in "{self.folder}" is damaged ({error}): start a new run.') from error
+        if state.get("schema") != SCHEMA:
+            raise TrainingError(f'The checkpoint in "{self.folder}" was written by another version of this program.')
+        if state["seed"] != self.seed or state["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
+            raise TrainingError(
+                f'The run in "{self.folder}" has another seed (it is {state["seed"]}) or recipe: resume it with the '
+                "same options, or start a new run in another folder."
+            )
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = value
+        self.network.load_state_dict(groups["model"])
+        self.average.load_state_dict(groups["average"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimizer"].items():
+            index, _, slot = name.partition(".")
+            slots.setdefault(int(index), {})[slot] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
+        self.step, self.samples = int(state["step"]), int(state["samples"])
+        self.seconds, self.loss = float(state["seconds"]), float(state["loss"])
+
+
+def _other(sample: Sample, target: Tensor) -> Tensor | None:
+    """An object of the sample besides ``target``, for masks that drift."""
+    for candidate in sample.targets:
+        if candidate is not target:
+            return candidate & ~target
+    return None
+
+
+def _loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Soft Dice + balanced cross-entropy, and the Dice of the thresholded answer of each item."""
+    truth = target.float()
+    axes = (1, 2, 3, 4)
+    probability = torch.sigmoid(logits)
+    volume = probability.sum(axes) + truth.sum(axes)
+    soft_dice = 1 - (2 * (probability * truth).sum(axes) + 10) / (volume + 10)
+    balance = 1 / (6 * truth.mean(axes, keepdim=True) + 0.15)
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none") * balance
+    with torch.no_grad():
+        answer = logits > 0
+        hard_dice = 2 * (answer & target).sum(axes) / (answer.sum(axes) + target.sum(axes)).clamp_min(1)
+    return soft_dice.mean() + 0.5 * entropy.mean(), hard_dice.float().cpu()
+
+
+def _report(run: _Run, fraction: float, emit: Callable[[dict[str, Any]], None]) -> None:
+    line: dict[str, Any] = {
+        "seconds": round(run.seconds, 1),
+        "step": run.step,
+        "samples": run.samples,
+        "worlds": run.worlds_needed(),
+        "learning_rate": run.optimizer.param_groups[0]["lr"],
+    }
+    line |= {name: round(float(np.nanmean([item[name] for item in run.recent])), 4) for name in run.recent[0]}
+    run.recent.clear()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+    emit({"event": "metrics", **line})
+    left = run.seconds * (1 - fraction) / max(fraction, 1e-6)
+    text = f"step {run.step}: loss {line['loss']:.3f}, Dice {line['dice_first']:.3f} then {line['dice_corrected']:.3f}"
+    emit({"event": "progress", "fraction": fraction, "seconds_left": left, "text": text})
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside ``path``, then take its place: a reader or a crash never meets half a file."""
+    partial = path.with_name(f".{path.name}.partial")
+    write(partial)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
