@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from semisam import dicom_series, file_checks, seg_nrrd
+from semisam import dicom_series, nifti, seg_nrrd
 from semisam.atomic import replacing
 from semisam.errors import VolumeError
+from semisam.metaimage import check_metaimage
 from semisam.segments import Segment
 from semisam.volumes import Geometry, Volume, axis_map, reorder_voxels
 
@@ -199,24 +200,17 @@ def _read_file(path: Path, *, layers: bool = False) -> Any:
         raise VolumeError(f'There is no file "{path}". Check the path.')
     if not extension:
         raise VolumeError(f'"{path}" is of no known image format. Give {_FORMATS}.')
-    sitk = _sitk()
-    permissive = False
+    header = None
     try:
         if path.stat().st_size == 0:
             raise VolumeError(f'The file "{path}" is empty. Copy or export it again.')
         if extension in (".nii", ".nii.gz"):
-            permissive = file_checks.check_nifti(path)
+            header = nifti.read_header(path)
         elif extension in (".mha", ".mhd"):
-            file_checks.check_metaimage(path)
+            check_metaimage(path)
+        image = _itk_image(path, header, layers)
     except OSError as error:
-        raise VolumeError(f'The file "{path}" cannot be opened: {error.strerror or error}.') from error
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        with _nearly_right_angles(permissive):
-            reader.ReadImageInformation()
-            _check_kind(path, reader, layers)
-            image = reader.Execute()
+        raise VolumeError(f'The file "{path}" cannot be read: {error.strerror or error}.') from error
     except (RuntimeError, MemoryError) as error:
         _log.info("%s", error)
         raise VolumeError(
@@ -226,7 +220,25 @@ def _read_file(path: Path, *, layers: bool = False) -> Any:
     return image[:, :, :, 0] if image.GetDimension() == 4 else image
 
 
-def _check_kind(path: Path, reader: Any, layers: bool) -> None:
+def _itk_image(path: Path, header: nifti.Header | None, layers: bool) -> Any:
+    sitk = _sitk()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    if header is None:
+        reader.ReadImageInformation()
+        _check_kind(path, reader, layers=layers)
+        return reader.Execute()
+    with _nearly_right_angles(nifti.needs_nearest_axes(path, header)):
+        reader.ReadImageInformation()
+    _check_kind(path, reader, layers=False)
+    image = sitk.GetImageFromArray(nifti.read_voxels(path, header).reshape(reader.GetSize()[::-1]), False)
+    image.SetSpacing(reader.GetSpacing())
+    image.SetOrigin(reader.GetOrigin())
+    image.SetDirection(reader.GetDirection())
+    return image
+
+
+def _check_kind(path: Path, reader: Any, *, layers: bool) -> None:
     size = reader.GetSize()
     if len(size) > 4 or (len(size) == 4 and size[3] > 1):
         raise VolumeError(
@@ -237,11 +249,9 @@ def _check_kind(path: Path, reader: Any, layers: bool) -> None:
         raise VolumeError(f'The image "{path}" has {len(size)} dimensions only. Name a 3-D image.')
     if reader.GetNumberOfComponents() > 1 and not layers:
         raise VolumeError(
-            f'The image "{path}" has {reader.GetNumberOfComponents()} values in a voxel, such as color (RGB). Save it '
-            "as a grey image."
+            f'The image "{path}" has {reader.GetNumberOfComponents()} values in a voxel (color, vectors or complex '
+            "numbers). Save it as a grey image."
         )
-    if "complex" in _sitk().GetPixelIDValueAsString(reader.GetPixelID()):
-        raise VolumeError(f'The image "{path}" holds complex numbers. Save its magnitude.')
 
 
 def _array(image: Any) -> np.ndarray:
@@ -255,7 +265,7 @@ def _geometry(path: Path, image: Any) -> Geometry:
     if not np.isfinite([*spacing, *origin, *direction]).all() or min(spacing) <= 0:
         raise VolumeError(f'The spacing, origin or direction of "{path}" is damaged. Export the image again.')
     skew = np.abs(axes.T @ axes - np.eye(3)).max()
-    if skew > 2 * file_checks.NEARLY_ORTHOGONAL:
+    if skew > 2 * nifti.NEARLY_ORTHOGONAL:
         raise VolumeError(
             f'The axes of "{path}" are not at right angles. Resample the image to a right-angled grid first, for '
             "example by hardening a transform in 3D Slicer."
@@ -325,7 +335,9 @@ def _on_grid(path: Path, mask: Volume, reference: Geometry, *, partial: bool) ->
         start, stop = np.rint(corners[0]).astype(int), np.rint(corners[-1]).astype(int) + 1
         on_lattice = np.abs(corners - np.rint(corners)).max() <= _GRID_TOLERANCE
         if partial and on_lattice and tuple(stop - start) == grid.shape:
-            return _pasted(path, reorder_voxels(mask.voxels, *mapping), start, reference)
+            voxels = _pasted(reorder_voxels(mask.voxels, *mapping), start, reference.shape)
+            if np.count_nonzero(voxels) == np.count_nonzero(mask.voxels):
+                return Volume(voxels, reference)
     if mask.shape != reference.shape:
         reason = f"it has {mask.shape} voxels (slices, rows, columns), the image {reference.shape}"
     else:
@@ -337,16 +349,14 @@ def _on_grid(path: Path, mask: Volume, reference: Geometry, *, partial: bool) ->
     )
 
 
-def _pasted(path: Path, part: np.ndarray, start: np.ndarray, reference: Geometry) -> Volume:
-    voxels = np.zeros(reference.shape, np.uint8)
-    lower = np.maximum(start, 0)
-    upper = np.minimum(start + part.shape, reference.shape)
-    if (upper > lower).all():
-        inner = tuple(slice(a, b) for a, b in zip(lower - start, upper - start, strict=True))
-        voxels[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = part[inner]
-    if np.count_nonzero(voxels) < np.count_nonzero(part):
-        raise VolumeError(f'The mask "{path}" reaches beyond its image. Check that it belongs to this image.')
-    return Volume(voxels, reference)
+def _pasted(part: np.ndarray, start: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """``part`` at ``start`` of an empty array; what reaches beyond it is left out."""
+    voxels = np.zeros(shape, part.dtype)
+    lower = np.clip(start, 0, shape)
+    upper = np.clip(start + part.shape, 0, shape)
+    inner = tuple(slice(a, b) for a, b in zip(lower - start, upper - start, strict=True))
+    voxels[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = part[inner]
+    return voxels
 
 
 def _write(path: Path, volume: Volume, fields: dict[str, str]) -> None:
@@ -372,5 +382,5 @@ def _write(path: Path, volume: Volume, fields: dict[str, str]) -> None:
     except (RuntimeError, OSError) as error:
         _log.info("%s", error)
         raise VolumeError(
-            f'Cannot write "{path}": is the disk full, or the folder write-protected? ({type(error).__name__})'
+            f'Cannot write "{path}": the disk may be full or the folder write-protected. Make room or choose another.'
         ) from error
