@@ -1,0 +1,174 @@
+"""The worker's long jobs: at most one training, and beside it at most one of the others, which wait for each other."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from semisam.protocol import RequestId
+from semisam.worker_process import STOP_SECONDS, ChildJob
+from semisam.worker_tickets import Ticket
+
+
+class Jobs:
+    """Starts, stops and reports on the child processes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._jobs: dict[RequestId, tuple[Ticket, ChildJob]] = {}
+        self._training: RequestId | None = None
+        self._queue: deque[tuple[Ticket, list[str]]] = deque()
+        self._waiting_for_training: list[Ticket] = []
+        self._options: dict[str, Any] = {}
+        self._pausing = False
+        self._paused: dict[str, Any] | None = None
+        self._closed = False
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def train(self, ticket: Ticket, project: Path, options: Mapping[str, Any]) -> None:
+        """Start training with the options of the ``train`` command; "busy" when it already runs."""
+        with self._lock:
+            if self._training is not None:
+                text = "Training already runs: stop it first, or let it learn from what you annotate meanwhile."
+                ticket.refuse("busy", text)
+                return
+            self._options = {name: value for name, value in options.items() if value is not None}
+            self._paused = None
+            self._pausing = False
+            self._training = ticket.id
+            self._start(ticket, ["train", str(project), "--json", *_options(self._options)])
+
+    def resume(self, ticket: Ticket, project: Path) -> None:
+        """Go on after ``pause``, for the minutes that were left."""
+        with self._lock:
+            if self._paused is None:
+                ticket.refuse("usage", 'No training is paused: use "train", it goes on where the last one ended.')
+                return
+            self.train(ticket, project, self._paused)
+
+    def stop_training(self, ticket: Ticket, pause: bool) -> None:
+        """Ask training to end; ``ticket`` is done when it has, or at once when none runs."""
+        with self._lock:
+            if not ticket.begin():
+                return
+            if self._training is None:
+                if not pause:
+                    self._paused = None
+                ticket.done({"was_running": False})
+                return
+            self._pausing = pause
+            self._waiting_for_training.append(ticket)
+            self._jobs[self._training][1].stop()
+
+    # The others -------------------------------------------------------------------------------------------------------
+
+    def queue(self, ticket: Ticket, arguments: list[str]) -> None:
+        """Run ``python -m semisam`` with ``arguments`` as soon as no other job (but training) runs."""
+        with self._lock:
+            self._queue.append((ticket, arguments))
+            self._start_next()
+
+    def _start_next(self) -> None:
+        while self._queue and not any(key != self._training for key in self._jobs):
+            ticket, arguments = self._queue.popleft()
+            if not ticket.closed:
+                self._start(ticket, arguments)
+
+    # All --------------------------------------------------------------------------------------------------------------
+
+    def _start(self, ticket: Ticket, arguments: list[str]) -> None:
+        job = ChildJob(arguments, ticket.emit, lambda name, fields: self._end(ticket, name, dict(fields)))
+        if self._closed or not ticket.begin(on_cancel=job.stop):
+            if self._training == ticket.id:
+                self._training = None
+            return
+        self._jobs[ticket.id] = (ticket, job)
+        job.start()
+
+    def _end(self, ticket: Ticket, name: str, fields: dict[str, Any]) -> None:
+        with self._lock:
+            _, job = self._jobs.pop(ticket.id)
+            waiting: list[Ticket] = []
+            if self._training == ticket.id:
+                self._training = None
+                waiting, self._waiting_for_training = self._waiting_for_training, []
+                if name == "done" and self._pausing:
+                    self._paused = _remaining(self._options, job.seconds)
+                    fields["paused"] = True
+            if ticket.cancelled and name == "done":
+                name, fields = "error", {"kind": "cancelled", "text": "The request was cancelled."}
+            ticket.end_with(name, fields)
+            for other in waiting:
+                other.done({"was_running": True})
+            self._start_next()
+            self._idle.notify_all()
+
+    def status(self) -> list[dict[str, Any]]:
+        """What runs and what waits, for people and programs."""
+        with self._lock:
+            running = [
+                {
+                    "id": ticket.id,
+                    "request": ticket.request.name,
+                    "state": "stopping" if job.stopping else "running",
+                    "pid": job.pid,
+                    "seconds": round(job.seconds, 1),
+                    "progress": job.latest,
+                }
+                for ticket, job in self._jobs.values()
+            ]
+            waiting = [
+                {"id": ticket.id, "request": ticket.request.name, "state": "waiting"}
+                for ticket, _ in self._queue
+                if not ticket.closed
+            ]
+            return running + waiting
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job runs or waits."""
+        return bool(self.status())
+
+    @property
+    def paused(self) -> bool:
+        """Whether ``resume`` has something to go on with."""
+        return self._paused is not None
+
+    def forget_pause(self) -> None:
+        """Drop what ``resume`` would go on with, because it belonged to another project."""
+        self._paused = None
+
+    def close(self, seconds: float) -> None:
+        """Stop everything and start nothing more; returns when all processes are gone."""
+        with self._lock:
+            self._closed = True
+            for ticket, _ in self._queue:
+                ticket.cancel()
+            self._queue.clear()
+            for _, job in self._jobs.values():
+                job.stop(seconds)
+            self._idle.wait_for(lambda: not self._jobs, timeout=seconds + STOP_SECONDS)
+
+
+def _options(values: Mapping[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in values.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not False:
+            # One word, so that a value that begins with a dash is not taken for an option.
+            words.append(f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}")
+    return words
+
+
+def _remaining(options: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """The options to go on with: no second fresh start, and only the minutes that are left."""
+    rest = {name: value for name, value in options.items() if name != "fresh"}
+    if "minutes" in rest:
+        rest["minutes"] = max(rest["minutes"] - seconds / 60, 1 / 60)
+    return rest

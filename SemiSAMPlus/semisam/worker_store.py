@@ -1,0 +1,139 @@
+"""The worker's requests that look at or change the project store: open, annotations, cases, accept and reject."""
+
+from __future__ import annotations
+
+import getpass
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semisam.protocol import Request
+
+if TYPE_CHECKING:
+    from semisam.project import Case, Project
+
+
+class Store:
+    """Serves one request at a time, from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._project: Project | None = None
+        self._served: dict[str, Callable[[Project, Request], dict[str, Any]]] = {
+            "annotation-changed": self._annotation_changed,
+            "remove-annotation": self._remove_annotation,
+            "restore-annotation": self._restore_annotation,
+            "add-case": self._add_case,
+            "remove-case": self._remove_case,
+            "accept": self._accept,
+            "reject": self._reject,
+        }
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """The requests that ``serve`` serves."""
+        return tuple(self._served)
+
+    def open(self, path: Path | None) -> dict[str, Any]:
+        """Open the project (another one, if ``path`` is given) and describe it with all its cases."""
+        from semisam.project import Project
+
+        self._project = Project.open(path or self.path)
+        self.path = self._project.path
+        return self.describe()
+
+    def describe(self) -> dict[str, Any]:
+        """The project as it is on disk now: segments and cases."""
+        project = self._current()
+        cases = [describe_case(project, case) for case in project.cases.values()]
+        return {
+            "project": project.path,
+            "revision": project.revision,
+            "segments": [segment.to_dict() for segment in project.segments],
+            "counts": Counter(case["state"] for case in cases),
+            "cases": cases,
+        }
+
+    def serve(self, request: Request) -> dict[str, Any]:
+        """Do what ``request`` wants; the fields of its ``done`` event. Raises SemiSAMError and OSError."""
+        project = self._current()
+        answer = self._served[request.name](project, request)
+        return {"revision": project.revision, **answer}
+
+    def _current(self) -> Project:
+        if self._project is None:
+            from semisam.project import Project
+
+            self._project = Project.open(self.path)
+        else:
+            self._project.reload()
+        return self._project
+
+    def _annotation_changed(self, project: Project, request: Request) -> dict[str, Any]:
+        from semisam.project import State
+        from semisam.volume_files import read_mask
+
+        name, path = request["case"], request["path"]
+        if path is None:
+            project.annotation(name)  # whoever wrote it: what cannot be read must not be learned from
+        else:
+            mask = read_mask(path, project.segments)
+            state = State(request["state"] or State.ANNOTATED.value)
+            project.set_annotation(name, mask, author=_author(request), source=str(path), state=state)
+        return {"case": describe_case(project, project.case(name))}
+
+    def _remove_annotation(self, project: Project, request: Request) -> dict[str, Any]:
+        project.remove_annotation(request["case"])
+        return {"case": describe_case(project, project.case(request["case"]))}
+
+    def _restore_annotation(self, project: Project, request: Request) -> dict[str, Any]:
+        project.restore_annotation(request["case"], author=_author(request))
+        return {"case": describe_case(project, project.case(request["case"]))}
+
+    def _add_case(self, project: Project, request: Request) -> dict[str, Any]:
+        project.add_case(request["case"], request["image"], copy=request["copy"])
+        return {"case": describe_case(project, project.case(request["case"]))}
+
+    def _remove_case(self, project: Project, request: Request) -> dict[str, Any]:
+        project.remove_case(request["case"])
+        return {}
+
+    def _accept(self, project: Project, request: Request) -> dict[str, Any]:
+        project.accept(request["case"], author=_author(request), segments=request["segments"])
+        return {"case": describe_case(project, project.case(request["case"]))}
+
+    def _reject(self, project: Project, request: Request) -> dict[str, Any]:
+        project.reject(request["case"], author=_author(request))
+        return {"case": describe_case(project, project.case(request["case"]))}
+
+
+def describe_case(project: Project, case: Case) -> dict[str, Any]:
+    """A case as JSON values, with paths in full."""
+    annotation, proposal = case.annotation, case.proposal
+    return {
+        "name": case.name,
+        "image": case.image,
+        "state": case.state.value,
+        "confidence": case.confidence,
+        "annotation": annotation and {
+            "path": project.path / annotation.path,
+            "revision": annotation.revision,
+            "provenance": annotation.provenance,
+        },
+        "proposal": proposal and {
+            "path": project.path / proposal.path,
+            "uncertainty": proposal.uncertainty and project.path / proposal.uncertainty,
+            "revision": proposal.revision,
+            "provenance": proposal.provenance,
+        },
+    }
+
+
+def _author(request: Request) -> str:
+    if request["author"]:
+        return str(request["author"])
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user in this container or on this system
+        return "unknown"
