@@ -309,7 +309,10 @@ def _by_value(path: Path, voxels: np.ndarray, segments: Sequence[Segment]) -> np
     low, high = voxels.min(), voxels.max()
     if 0 <= low and high <= 255:
         mask = voxels.astype(np.uint8)
-        unknown = sorted(set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()) - set(known))
+        found = np.zeros(256, bool)
+        found[mask] = True
+        found[known] = False
+        unknown = np.flatnonzero(found).tolist()
     else:
         unknown = [value for value in (int(low), int(high)) if not 0 <= value <= 255]
     if unknown:

@@ -291,6 +291,48 @@ def test_missing_files_and_unknown_formats_are_named(tmp_path):
     assert read_image(tmp_path / "head.mhd").shape == (4, 4, 4)
 
 
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "secret.nii.gz"
+    write_image(path, image_of(GEOMETRY))
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("semisam.nifti.read_header", denied)
+    refused(path, "Permission denied")
+
+
+def test_links_to_nowhere_folders_and_pipes_are_not_taken_for_images(tmp_path):
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    refused(tmp_path / "link.nii.gz", "There is no file")
+    (tmp_path / "folder.nii.gz").mkdir()
+    refused(tmp_path / "folder.nii.gz", "no DICOM files")
+
+
+@pytest.mark.parametrize("extension", [".nrrd", ".mha", ".nii"])
+def test_a_header_that_promises_more_than_memory_holds_is_refused(tmp_path, capfd, extension):
+    path = write_raw(tmp_path / f"huge{extension}", np.ones((4, 5, 6), np.int16))
+    content = path.read_bytes()
+    if extension == ".nii":
+        content = content[:42] + struct.pack("<3h", 32767, 32767, 32767) + content[48:]
+    else:
+        assert content.count(b"6 5 4") == 1
+        content = content.replace(b"6 5 4", b"60000 50000 40000")
+    path.write_bytes(content)
+    refused(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_detached_header_without_its_voxels_is_refused(tmp_path, capfd):
+    (tmp_path / "head.nhdr").write_text(
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nendian: little\ndata file: gone.raw\n"
+    )
+    refused(tmp_path / "head.nhdr")
+    assert capfd.readouterr() == ("", "")
+    (tmp_path / "gone.raw").write_bytes(b"\0" * 128)
+    assert read_image(tmp_path / "head.nhdr").shape == (4, 4, 4)
+
+
 @pytest.mark.parametrize("sform", [np.zeros((3, 4)), [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 3, 0]]])
 def test_a_singular_orientation_is_refused_or_taken_from_the_qform(tmp_path, caplog, sform):
     path = patched_nifti(tmp_path / "singular.nii", sform=sform, sform_code=1, qform_code=0)
