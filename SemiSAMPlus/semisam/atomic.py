@@ -60,7 +60,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as readable JSON to ``path`` atomically. Raises OSError, and ValueError for NaN or infinity."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError:  # a file name that is no text, as Linux allows; escaped, it comes back as it was
+        content = json.dumps(value, indent=1, allow_nan=False).encode("ascii")
+    write_bytes(path, content + b"\n")
 
 
 def copy_file(source: Path, path: Path) -> None:

@@ -65,7 +65,7 @@ class FileLock:
         """Take the lock, waiting ``timeout`` seconds at most. Raises LockError that names the owner and a remedy."""
         end = time.monotonic() + timeout
         pause = 0.002
-        while not self._try():
+        while not self._try(end):
             if self._remove_if_stale():
                 continue
             if time.monotonic() >= end:
@@ -100,17 +100,15 @@ class FileLock:
     ) -> None:
         self.release()
 
-    def _try(self) -> bool:
+    def _try(self, patience: float) -> bool:
         mine = Owner.myself()
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
-        except PermissionError as error:
-            if os.name == "nt" and self.path.exists():
-                return False  # Windows says this of a file that is just being deleted
-            raise LockError(_unwritable(self.path, error)) from error
         except OSError as error:
+            if os.name == "nt" and isinstance(error, PermissionError) and time.monotonic() < patience:
+                return False  # Windows says this of a file that is just being deleted
             raise LockError(_unwritable(self.path, error)) from error
         try:
             os.write(descriptor, json.dumps(asdict(mine)).encode("utf-8"))
@@ -131,7 +129,7 @@ class FileLock:
         if stale is None:
             return False
         # Without the guard, a second waiter could remove the new lock of a first one that was quicker.
-        with _guard(self.path.with_name(self.path.name + ".guard")):
+        with _guard(self.path.with_name(f".{self.path.name}.guard")):
             if self._stale_content() != stale:
                 return True
             owner = _read_owner(self.path)

@@ -13,11 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+_FIRST_NAMESPACE = "pid:[4026531836]"  # the process ids of the machine itself, a constant of the Linux kernel
+
 
 @functools.lru_cache(maxsize=1)
 def host_name() -> str:
-    """Name of this machine as it is written into locks."""
-    return socket.gethostname() or "unknown"
+    """Name of this machine as it is written into locks; two containers that share a name are told apart."""
+    name = socket.gethostname() or "unknown"
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return name
+    return name if namespace == _FIRST_NAMESPACE else f"{name} {namespace}"
 
 
 def process_start(pid: int) -> str | None:

@@ -11,7 +11,6 @@ Annotations are changed by the calls for persons only; what the program proposes
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,11 +24,12 @@ from semisam.atomic import copy_file, move, temporary_beside
 from semisam.case_names import check_case_name, same_name
 from semisam.errors import ProjectError
 from semisam.image_copy import copied_images
-from semisam.lock import Owner, TrainingLock, training_owner
-from semisam.project_masks import ImageGeometries, checked_mask, write_merged
+from semisam.lock import TrainingLock
+from semisam.project_masks import checked_mask, write_merged
 from semisam.project_schema import Case, Document, Record, checked_confidence, checked_details
-from semisam.project_states import FINISHED, Event, State, following, without_annotation
+from semisam.project_states import Event, State, following, without_annotation
 from semisam.project_store import Draft, Store, reason
+from semisam.project_view import ProjectView, absolute, find_case
 from semisam.segments import Segment, check_segments
 
 if TYPE_CHECKING:
@@ -38,16 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Project", "Record", "State", "TrainingLock"]
 
 
-class Project:
-    """An open project. ``cases``, ``revision`` are a snapshot; ``reload`` looks again, every change does so first."""
-
-    def __init__(self, store: Store) -> None:
-        """Use ``create`` or ``open``."""
-        self.path = store.folder
-        self._store = store
-        self._geometries = ImageGeometries()
-
-    # -- making, opening, looking ---------------------------------------------------------------------------------
+class Project(ProjectView):
+    """An open project, with the calls that change it; each looks at project.json again before it does."""
 
     @classmethod
     def create(cls, path: str | Path, segments: Sequence[Segment], *, images_copied: bool = False) -> Project:
@@ -56,69 +48,7 @@ class Project:
         ``images_copied`` is the default of ``add_case``. Raises ProjectError, UsageError for unfit segments.
         """
         check_segments(segments)
-        return cls(Store.create(_absolute(path), Document(1, _now(), images_copied, tuple(segments))))
-
-    @classmethod
-    def open(cls, path: str | Path) -> Project:
-        """Open the project in the folder ``path`` and clear away what killed programs left there.
-
-        A document of an older schema is understood, and written in the new form at the next change.
-        Raises ProjectError for a folder that is no project, or whose project.json is damaged or newer.
-        """
-        return cls(Store.open(_absolute(path)))
-
-    def reload(self) -> bool:
-        """Look at project.json again; True when something had changed. Raises ProjectError."""
-        return self._store.reload()
-
-    @property
-    def revision(self) -> int:
-        """Grows by one with every change of the project."""
-        return self._store.document.revision
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        return self._store.document.segments
-
-    @property
-    def images_copied(self) -> bool:
-        return self._store.document.images_copied
-
-    @property
-    def cases(self) -> dict[str, Case]:
-        return dict(self._store.document.cases)
-
-    def case(self, name: str) -> Case:
-        """The case ``name``. Raises ProjectError when there is none."""
-        return _case(self._store.document.cases, name, self.path)
-
-    def training_cases(self) -> list[str]:
-        """Names of the cases with a finished annotation."""
-        return [case.name for case in self._store.document.cases.values() if case.state in FINISHED]
-
-    def unannotated_cases(self) -> list[str]:
-        """Names of the cases without a finished annotation; those in work count among them."""
-        return [case.name for case in self._store.document.cases.values() if case.state not in FINISHED]
-
-    @property
-    def models_dir(self) -> Path:
-        return self.path / files.MODELS
-
-    @property
-    def cache_dir(self) -> Path:
-        return self.path / files.CACHE
-
-    @property
-    def log_dir(self) -> Path:
-        return self.path / files.LOG
-
-    def training_owner(self) -> Owner | None:
-        """Who is training this project now, or None."""
-        return training_owner(self.path)
-
-    def training_lock(self) -> TrainingLock:
-        """The lock to hold while training: ``with project.training_lock(): ...`` raises LockError if somebody does."""
-        return TrainingLock(self.path)
+        return cls(Store.create(Path(path).resolve(), Document(1, _now(), images_copied, tuple(segments))))
 
     # -- cases ----------------------------------------------------------------------------------------------------
 
@@ -132,11 +62,9 @@ class Project:
         ``copy`` True copies the images into the project, None does as the project was created to.
         Raises ProjectError for an unfit or doubled name, a missing image, or an image that is a case already.
         """
-        paths = {name: _absolute(image) for name, image in images.items()}
-        for name, path in paths.items():
+        paths = {name: _existing(name, image) for name, image in images.items()}
+        for name in paths:
             check_case_name(name)
-            if not path.exists():
-                raise ProjectError(f'The image "{path}" of the case "{name}" does not exist.')
         self._store.reload()
         self._check_new(self._store.document.cases, paths)
         copied = self.images_copied if copy is None else copy
@@ -164,11 +92,27 @@ class Project:
             if holder != name:
                 raise ProjectError(f'The image "{image}" already belongs to the case "{holder}": add it once only.')
 
+    def relink_image(self, name: str, image: str | Path) -> None:
+        """Tell where the image of a case lies now. Raises ProjectError unless it is on the grid of the case's masks."""
+        path = _existing(name, image)
+        geometry = self._geometries.of(path)
+        case = self.case(name)
+        for word, record, read in (
+            ("annotation", case.annotation, self.annotation),
+            ("proposal", case.proposal, self.proposal),
+        ):
+            if record is not None and not read(name).geometry.is_close(geometry):
+                raise ProjectError(f'The image "{path}" is not on the grid of the {word} of the case "{name}".')
+        with self._store.transaction() as draft:
+            others = {other: case for other, case in draft.cases.items() if other != name}
+            self._check_new(others, {name: path})
+            draft.cases[name] = replace(find_case(draft.cases, name, self.path), image=path, image_copied=False)
+
     def remove_case(self, name: str) -> None:
         """Take a case out of the project. Its image stays where it is (a copy made by the project is removed), its
         annotation is kept in annotations/previous."""
         with self._store.transaction() as draft:
-            case = _case(draft.cases, name, self.path)
+            case = find_case(draft.cases, name, self.path)
             del draft.cases[name]
             self._drop_annotation(draft, case.annotation)
             self._drop_proposal(draft, case.proposal)
@@ -176,12 +120,6 @@ class Project:
             if case.image_copied and case.image.is_relative_to(images):
                 copy = images / case.image.relative_to(images).parts[0]
                 draft.afterwards.append(partial(files.discard, copy))
-
-    def image(self, name: str) -> Volume:
-        """The image of a case. Raises ProjectError when it is gone, VolumeError when it cannot be read."""
-        from semisam.volume_files import read_image
-
-        return read_image(self._present_image(self.case(name)))
 
     # -- annotations: what a person made ----------------------------------------------------------------------------
 
@@ -206,19 +144,23 @@ class Project:
         ):
             self._put_annotation(draft, name, written, provenance, event)
 
-    def annotation(self, name: str) -> Volume:
-        """The annotation of a case, uint8 with segment values. Raises ProjectError when there is none."""
+    def adopt_annotation(self, name: str, *, author: str, state: State = State.ANNOTATED) -> None:
+        """Take note of an annotation file that another program saved in its place; only then is it learned from.
+
+        Raises ProjectError when there is no such file, VolumeError for one that does not fit.
+        """
         from semisam.volume_files import read_mask
 
-        return read_mask(self.annotation_path(name), self.segments)
-
-    def annotation_path(self, name: str) -> Path:
-        return self._path_of(name, "annotation", lambda case: case.annotation)
+        present = self.path / files.mask_path(files.ANNOTATIONS, self.case(name).name)
+        if not present.exists():
+            raise ProjectError(f'The case "{name}" has no annotation file "{present}".')
+        mask = read_mask(present, self.segments, self.image_geometry(name))
+        self.set_annotation(name, mask, author=author, source="edited in place", state=state)
 
     def remove_annotation(self, name: str) -> None:
         """Take the annotation of a case away; it is kept in annotations/previous. Raises ProjectError without one."""
         with self._store.transaction() as draft:
-            case = _case(draft.cases, name, self.path)
+            case = find_case(draft.cases, name, self.path)
             following(name, case.state, Event.REMOVE_ANNOTATION)
             proposal = case.proposal
             state = without_annotation(proposal is not None, proposal is not None and proposal.rejected)
@@ -232,7 +174,7 @@ class Project:
         previous = files.previous_path(self.path, files.mask_path(files.ANNOTATIONS, self.case(name).name))
         if not previous.exists():
             raise ProjectError(f'The case "{name}" has no earlier annotation: "{previous}" does not exist.')
-        mask = read_mask(previous, self.segments)
+        mask = read_mask(previous, self.segments, self.image_geometry(name))
         self.set_annotation(name, mask, author=author, source="earlier annotation", state=state)
 
     # -- proposals: what the program made ---------------------------------------------------------------------------
@@ -263,7 +205,7 @@ class Project:
                 raise ProjectError(f'The uncertainty volume for the case "{name}" is not on the grid of its image.')
             pending.append((files.uncertainty_path(name), _image_writer(uncertainty)))
         with self._written(*pending) as written, self._store.transaction() as draft:
-            case = _case(draft.cases, name, self.path)
+            case = find_case(draft.cases, name, self.path)
             state = following(name, case.state, Event.PROPOSE)
             revision = case.proposal_count + 1
             second = pending[1][0] if len(pending) > 1 else None
@@ -275,21 +217,6 @@ class Project:
             draft.cases[name] = replace(
                 case, proposal=record, proposal_count=revision, confidence=quality, state=state
             )
-
-    def proposal(self, name: str) -> Volume:
-        """The proposal of a case, uint8 with segment values. Raises ProjectError when there is none."""
-        from semisam.volume_files import read_mask
-
-        return read_mask(self.proposal_path(name), self.segments)
-
-    def proposal_path(self, name: str) -> Path:
-        return self._path_of(name, "proposal", lambda case: case.proposal)
-
-    def uncertainty_path(self, name: str) -> Path | None:
-        """The uncertainty volume of the proposal of a case, or None when it came without one."""
-        self.proposal_path(name)
-        record = self.case(name).proposal
-        return None if record is None or record.uncertainty is None else self.path / record.uncertainty
 
     def remove_proposal(self, name: str) -> None:
         """Take the proposal of a case away for good. Raises ProjectError when there is none."""
@@ -312,6 +239,8 @@ class Project:
             done = {segment.name for segment in chosen}
             target = temporary_beside(self.path / files.mask_path(files.ANNOTATIONS, name))
             try:
+                if not self._complete(proposal):
+                    raise self._missing(name, "proposal", proposal)
                 if len(done) == len(self.segments):
                     copy_file(self.path / proposal.path, target)
                 else:
@@ -331,6 +260,8 @@ class Project:
                     },
                 }
                 self._put_annotation(draft, name, target, provenance, Event.ACCEPT if complete else Event.ACCEPT_PART)
+                kept = {key: value for key, value in proposal.provenance.items() if key != "rejected"}
+                draft.cases[name] = replace(draft.cases[name], proposal=replace(proposal, provenance=kept))
             finally:
                 files.discard(target)
 
@@ -342,31 +273,10 @@ class Project:
             state = following(name, case.state, Event.REJECT)
             draft.cases[name] = replace(case, proposal=replace(proposal, provenance=noted), state=state)
 
-    # -- health -----------------------------------------------------------------------------------------------------
-
-    def check(self) -> list[str]:
-        """What is wrong with the files of the project, in sentences; empty when all is well. Reads no voxels."""
-        self._store.reload()
-        problems: list[str] = []
-        for case in self._store.document.cases.values():
-            if not case.image.exists():
-                problems.append(f'The image "{case.image}" of the case "{case.name}" is missing.')
-            for word, record in (("annotation", case.annotation), ("proposal", case.proposal)):
-                if record is not None:
-                    problems += files.problems(self.path, record, f'The {word} of the case "{case.name}"')
-        return problems
-
     # -- parts of the above -----------------------------------------------------------------------------------------
 
     def _check_mask(self, name: str, mask: Volume) -> Volume:
-        return checked_mask(name, mask, self._geometries.of(self._present_image(self.case(name))), self.segments)
-
-    def _present_image(self, case: Case) -> Path:
-        if not case.image.exists():
-            raise ProjectError(
-                f'The image "{case.image}" of the case "{case.name}" is not there: put it back, or remove the case.'
-            )
-        return case.image
+        return checked_mask(name, mask, self.image_geometry(name), self.segments)
 
     @contextmanager
     def _written(self, *pending: tuple[str, Callable[[Path], None]]) -> Iterator[list[Path]]:
@@ -392,7 +302,7 @@ class Project:
     def _put_annotation(
         self, draft: Draft, name: str, written: Path, provenance: dict[str, Any], event: Event
     ) -> None:
-        case = _case(draft.cases, name, self.path)
+        case = find_case(draft.cases, name, self.path)
         if event is Event.BEGIN and case.state is State.IN_WORK:
             provenance = {**provenance, "segments": _finished_segments(case)}
         revision = case.annotation_count + 1
@@ -403,7 +313,7 @@ class Project:
         draft.cases[name] = replace(case, annotation=record, annotation_count=revision, state=state)
 
     def _judged(self, draft: Draft, name: str, event: Event) -> tuple[Case, Record]:
-        case = _case(draft.cases, name, self.path)
+        case = find_case(draft.cases, name, self.path)
         following(name, case.state, event)
         if case.proposal is None:
             raise ProjectError(f'Cannot {event.value} the case "{name}": it has no proposal.')
@@ -429,30 +339,12 @@ class Project:
         for path in files.paths(record) if record is not None else ():
             draft.afterwards.append(partial(files.discard, self.path / path))
 
-    def _path_of(self, name: str, word: str, record_of: Callable[[Case], Record | None]) -> Path:
-        """The file of a record; looks at project.json again when another program may have moved on."""
-        for attempt in range(2):
-            record = record_of(self.case(name))
-            if record is not None:
-                if files.is_staged(self.path, record):
-                    self._store.settle()
-                if all((self.path / path).exists() for path in files.paths(record)):
-                    return self.path / record.path
-            if attempt == 0:
-                self._store.reload()
-        if record is None:
-            raise ProjectError(f'The case "{name}" has no {word}.')
-        raise ProjectError(
-            f'The {word} "{self.path / record.path}" of the case "{name}" is missing: put the file back, '
-            f"or remove the {word} from the project."
-        )
 
-
-def _case(cases: Mapping[str, Case], name: str, project: Path) -> Case:
-    try:
-        return cases[name]
-    except KeyError:
-        raise ProjectError(f'The project "{project}" has no case "{name}".') from None
+def _existing(name: str, image: str | Path) -> Path:
+    path = absolute(image)
+    if not path.exists():
+        raise ProjectError(f'The image "{path}" of the case "{name}" does not exist: check the path.')
+    return path
 
 
 def _finished_segments(case: Case) -> list[str]:
@@ -464,10 +356,6 @@ def _image_writer(volume: Volume) -> Callable[[Path], None]:
     from semisam.volume_files import write_image
 
     return lambda path: write_image(path, volume)
-
-
-def _absolute(path: str | Path) -> Path:
-    return Path(os.path.abspath(path))
 
 
 def _now() -> str:

@@ -23,13 +23,22 @@ class ImageGeometries:
 
     def of(self, image: Path) -> Geometry:
         """The grid of an image file or DICOM folder. Raises VolumeError."""
+        key = _version(image)
+        return self._known[key] if key in self._known else self.read(image).geometry
+
+    def read(self, image: Path) -> Volume:
+        """The image itself; its grid is remembered."""
         from semisam.volume_files import read_image
 
-        status = image.stat()
-        key = (image, status.st_mtime_ns, status.st_size)
-        if key not in self._known:
-            self._known[key] = read_image(image).geometry
-        return self._known[key]
+        key = _version(image)
+        volume = read_image(image)
+        self._known[key] = volume.geometry
+        return volume
+
+
+def _version(image: Path) -> tuple[Path, int, int]:
+    status = image.stat()
+    return (image, status.st_mtime_ns, status.st_size)
 
 
 def checked_mask(name: str, mask: Volume, geometry: Geometry, segments: Sequence[Segment]) -> Volume:

@@ -200,8 +200,8 @@ def _case(name: str, item: Any, folder: Path) -> Case:
         name,
         _resolved_image_path(entries.text("image"), folder),
         _state(entries),
-        _record(entries.take("annotation"), f"the annotation of {where}"),
-        _record(entries.take("proposal"), f"the proposal of {where}"),
+        _record(entries.take("annotation"), f"the annotation of {where}", "annotations/"),
+        _record(entries.take("proposal"), f"the proposal of {where}", "proposals/"),
         _confidence(entries),
         entries.integer("annotation_count"),
         entries.integer("proposal_count"),
@@ -236,13 +236,13 @@ def _confidence(entries: _Entries) -> float | None:
     return float(value)
 
 
-def _record(item: Any, where: str) -> Record | None:
+def _record(item: Any, where: str, folder: str) -> Record | None:
     if item is None:
         return None
     entries = _Entries(_mapping(item, where), where)
-    uncertainty = entries.inner_path("uncertainty") if "uncertainty" in entries.data else None
+    uncertainty = entries.inner_path("uncertainty", folder) if "uncertainty" in entries.data else None
     record = Record(
-        entries.inner_path("path"),
+        entries.inner_path("path", folder),
         _mapping(entries.take("provenance"), f"the provenance of {where}"),
         entries.integer("revision"),
         entries.text("sha256"),
@@ -295,11 +295,10 @@ class _Entries:
             raise ProjectError(f'the entry "{key}" of {self.where} is not a list')
         return value
 
-    def inner_path(self, key: str) -> str:
+    def inner_path(self, key: str, folder: str) -> str:
         value = self.text(key)
-        path = PurePosixPath(value)
-        if path.is_absolute() or ".." in path.parts or "\\" in value or ":" in value:
-            raise ProjectError(f'the entry "{key}" of {self.where} leads out of the project folder')
+        if not value.startswith(folder) or ".." in PurePosixPath(value).parts or "\\" in value or ":" in value:
+            raise ProjectError(f'the entry "{key}" of {self.where} does not lie in "{folder}"')
         return value
 
     def finish(self) -> None:

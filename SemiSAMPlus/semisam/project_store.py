@@ -32,8 +32,12 @@ class Store:
 
     def __init__(self, folder: Path, document: Document) -> None:
         self.folder = folder
-        self.document = document
-        self._signature: tuple[int, ...] = ()
+        # One attribute for both, so that two threads cannot leave the document of one with the signature of the other.
+        self._read: tuple[Document, tuple[int, ...]] = (document, ())
+
+    @property
+    def document(self) -> Document:
+        return self._read[0]
 
     @classmethod
     def create(cls, folder: Path, document: Document) -> Store:
@@ -55,7 +59,7 @@ class Store:
         """Read project.json and clear away what killed programs left. Never waits for another program."""
         signature = _signature(folder)
         store = cls(folder, _read_document(folder))
-        store._signature = signature
+        store._read = (store.document, signature)
         files.clean(folder)
         if files.has_staged(folder):
             with suppress(LockError):  # a program at work there, or a read-only folder
@@ -65,12 +69,12 @@ class Store:
     def reload(self) -> bool:
         """Read project.json again; True when the document has changed. Raises ProjectError."""
         signature = _signature(self.folder)
-        if signature and signature == self._signature:
+        before, known = self._read
+        if signature and signature == known:
             return False
         document = _read_document(self.folder)
-        changed = document != self.document
-        self.document, self._signature = document, signature
-        return changed
+        self._read = (document, signature)
+        return document != before
 
     def settle(self, timeout: float = 30.0) -> None:
         """Finish or undo what killed transactions left. Raises LockError, ProjectError."""
@@ -116,7 +120,7 @@ class Store:
                 "try again."
             )
         write_json(path, render(document, self.folder))
-        self.document, self._signature = document, _signature(self.folder)
+        self._read = (document, _signature(self.folder))
 
     def _unwritable(self, error: OSError) -> ProjectError:
         return ProjectError(
