@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+from typing import TYPE_CHECKING
 
 from semisam.errors import GeneralistError
-from semisam.generalists.base import Context, Generalist
+
+if TYPE_CHECKING:  # the names of the generalists are told before anything slow is loaded
+    from semisam.generalists.base import Context, Generalist
 
 GENERALISTS = {
     "nano": "semisam.generalists.nano:Nano",
@@ -39,7 +42,8 @@ def create(name: str, context: Context) -> Generalist:
         raise GeneralistError(
             f'The generalist "{name}" needs the Python package "{missing}", which is not installed here.'
         ) from error
-    return generalist_class(context)
+    generalist: Generalist = generalist_class(context)
+    return generalist
 
 
 def resolve(text: str) -> list[str]:
