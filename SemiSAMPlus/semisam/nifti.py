@@ -38,7 +38,6 @@ class Header:
     order: str
     dim: tuple[int, ...]
     datatype: int
-    bits: int
     pixdim: tuple[float, ...]
     offset: int
     slope: float
@@ -124,12 +123,16 @@ def read_voxels(path: Path, header: Header) -> np.ndarray:
         raise VolumeError(f'The compressed file "{path}" is cut off or damaged. {_AGAIN}') from error
     if len(content) < needed:
         raise VolumeError(f'The file "{path}" is cut off: {len(content)} of {needed} bytes are there. {_AGAIN}')
-    voxels = np.frombuffer(content, kind, count=(needed - header.offset) // kind.itemsize, offset=header.offset)
+    voxels: np.ndarray = np.frombuffer(
+        content, kind, count=(needed - header.offset) // kind.itemsize, offset=header.offset
+    )
     voxels = voxels.reshape(shape).astype(kind.newbyteorder("="), copy=False)
     slope, intercept = header.slope, header.intercept
     if slope == 0 or not np.isfinite([slope, intercept]).all() or (slope, intercept) == (1.0, 0.0):
         return voxels
-    return voxels.astype(np.float64 if kind.itemsize > 2 else np.float32) * slope + intercept
+    scaled: np.ndarray = np.multiply(voxels, slope, dtype=np.float64 if kind.itemsize > 2 else np.float32)
+    scaled += intercept
+    return scaled
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -142,9 +145,9 @@ def _parsed(path: Path, start: bytes) -> Header:
     for order in "<>":
         size = struct.unpack_from(f"{order}i", start)[0] if len(start) >= 4 else 0
         if size == 348 and len(start) >= 348 and start[344:348] == b"n+1\0":
-            fields = ("8h", 40), ("2h", 70), ("8f", 76), ("3f", 108), ("2h", 252), ("6f", 256), ("12f", 280)
+            fields = ("8h", 40), ("h", 70), ("8f", 76), ("3f", 108), ("2h", 252), ("6f", 256), ("12f", 280)
         elif size == 540 and len(start) >= 540 and start[4:8] == b"n+2\0":
-            fields = ("8q", 16), ("2h", 12), ("8d", 104), ("q2d", 168), ("2i", 344), ("6d", 352), ("12d", 400)
+            fields = ("8q", 16), ("h", 12), ("8d", 104), ("q2d", 168), ("2i", 344), ("6d", 352), ("12d", 400)
         else:
             continue
         dim, kind, pixdim, scaling, codes, quaternion, sform = (
@@ -153,6 +156,16 @@ def _parsed(path: Path, start: bytes) -> Header:
         if not (np.isfinite(scaling[0]) and scaling[0] >= size):
             break
         return Header(
-            order, dim, *kind, pixdim, int(scaling[0]), *scaling[1:], *codes, quaternion, np.reshape(sform, (3, 4))
+            order=order,
+            dim=dim,
+            datatype=kind[0],
+            pixdim=pixdim,
+            offset=int(scaling[0]),
+            slope=scaling[1],
+            intercept=scaling[2],
+            qform_code=codes[0],
+            sform_code=codes[1],
+            quaternion=quaternion,
+            sform=np.reshape(sform, (3, 4)),
         )
     raise VolumeError(f'The file "{path}" is no NIfTI-1 or NIfTI-2 file in one piece. Export the image again.')

@@ -5,7 +5,8 @@ Files are read and written in ``volume_files.py``; outside these two files nobod
 
 The field of view of a grid reaches from the outer edge of its first voxel to the outer edge of its last one, half a
 voxel beyond the centres. Between grids whose axes are parallel (the normal case: a working grid and the original grid
-of the same image) resampling is three small matrix products, one for each axis; other pairs go through SimpleITK.
+of the same image) resampling goes axis by axis, with one small table of weights for each; other pairs go through
+SimpleITK.
 """
 
 from __future__ import annotations
@@ -305,22 +306,44 @@ def _gaussian(size: int, step: float) -> np.ndarray:
     """(size, size) smoothing matrix for steps that grow by the factor ``step``; rows sum to 1 also at the edges."""
     sigma = np.sqrt(step**2 - 1) / 2.355
     distance = np.arange(size)[:, None] - np.arange(size)[None, :]
-    kernel = np.exp(-0.5 * (distance / sigma) ** 2)
+    kernel = np.where(np.abs(distance) <= max(3.5 * sigma, 1), np.exp(-0.5 * (distance / sigma) ** 2), 0)
     return (kernel / kernel.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _weighted(voxels: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
-    """Apply one (target, source) matrix along each axis; axes that shrink go first, those that grow go last."""
-    for axis in sorted(range(3), key=lambda axis: weights[axis].shape[0] / weights[axis].shape[1]):
+    """Apply one (target, source) matrix along each axis.
+
+    Each row of the matrices has few weights, side by side, so the work is a few sums of shifted copies: one thread, no
+    matrix library whose threads would wait for one another on a busy machine, and the same bits everywhere.
+    """
+    # Where the number of voxels shrinks, whole slices go first; where it grows, they go last: less is moved singly.
+    shrinking = [axis for axis in range(3) if weights[axis].shape[0] < weights[axis].shape[1]]
+    growing = [axis for axis in (2, 1, 0) if axis not in shrinking]
+    for axis in shrinking + growing:
         matrix = weights[axis]
-        if matrix.shape[0] == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix), dtype=matrix.dtype)):
+        rows, columns = matrix.shape
+        used = matrix != 0
+        first = used.argmax(1)
+        width = int((columns - used[:, ::-1].argmax(1) - first)[used.any(1)].max(initial=1))
+        index = first[:, None] + np.arange(width)
+        # Past the last column the same column is taken again, with weight 0.
+        factors = np.where(index < columns, matrix[np.arange(rows)[:, None], np.minimum(index, columns - 1)], 0)
+        index = np.minimum(index, columns - 1)
+        if width == 1 and (factors == 1).all():
+            if rows != columns or not np.array_equal(index[:, 0], np.arange(rows)):
+                voxels = voxels.take(index[:, 0], axis)
             continue
-        if axis == 0:
-            voxels = (matrix @ voxels.reshape(len(voxels), -1)).reshape(-1, *voxels.shape[1:])
-        elif axis == 1:
-            voxels = np.matmul(matrix, voxels)
-        else:
-            voxels = voxels @ matrix.T
+        along = [1, 1, 1]
+        along[axis] = rows
+        total = voxels.take(index[:, 0], axis)
+        total *= factors[:, 0].reshape(along)
+        part = np.empty_like(total)
+        for tap in range(1, width):
+            # With "clip" numpy writes straight to ``out``; the indices are in range anyway.
+            voxels.take(index[:, tap], axis, out=part, mode="clip")
+            part *= factors[:, tap].reshape(along)
+            total += part
+        voxels = total
     return np.ascontiguousarray(voxels, np.float32)
 
 
