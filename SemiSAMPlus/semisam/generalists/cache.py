@@ -62,7 +62,7 @@ class EmbeddingCache:
         """Remove the longest unused embeddings beyond the limit; another program may be doing the same."""
         remove_orphans(self.folder)
         files: list[tuple[float, int, Path]] = []
-        for path in self.folder.glob("*.safetensors"):
+        for path in self.folder.glob("[!.]*.safetensors"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 files.append((status.st_mtime, status.st_size, path))
