@@ -285,7 +285,7 @@ def parse_line(line: bytes) -> Iterator[Request | Refusal]:
         try:
             data, end = _DECODER.raw_decode(text)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested or written too oddly"
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             yield Refusal(None, "bad-request", f'Cannot read "{_short(text)}" as a JSON object ({reason}).')
             return
         text = text[end:].lstrip()
