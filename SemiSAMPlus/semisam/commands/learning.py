@@ -1,0 +1,155 @@
+"""Commands that learn and predict: train, propose, segment, pretrain."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from semisam import logs, stop_signal
+from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, positive
+from semisam.console import Console
+from semisam.errors import TrainingError, UsageError
+from semisam.progress import duration
+
+
+def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    train = add_parser(
+        subparsers, common, "train", run_train, "learn from the annotated and unannotated cases, then propose masks"
+    )
+    add_project(train)
+    budget = train.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=positive, help="how long to train (10 without either)")
+    budget.add_argument("--steps", type=count, help="how many steps to train")
+    train.add_argument("--framework", default="mean-teacher", help="how unannotated cases are used (mean-teacher)")
+    train.add_argument("--generalist", default="auto", help="auto, none, or names with commas: nano,registration,...")
+    train.add_argument("--seed", type=natural, default=0)
+    add_device(train)
+    train.add_argument("--fresh", action="store_true", help="forget what was learned before")
+
+    propose = add_parser(subparsers, common, "propose", run_propose, "write a proposal for every unannotated case")
+    add_project(propose)
+    add_device(propose)
+
+    segment = add_parser(subparsers, common, "segment", run_segment, "segment new images with the trained specialist")
+    add_project(segment)
+    segment.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="an image file or a DICOM folder")
+    segment.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder for the masks")
+    add_device(segment)
+
+    pretrain = add_parser(
+        subparsers, common, "pretrain", run_pretrain, "train the generalist nano from scratch on made-up volumes"
+    )
+    pretrain.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of the run")
+    length = pretrain.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=positive, help="length of the run in minutes, earlier parts included")
+    length.add_argument("--steps", type=count, help="length of the run in steps, earlier parts included")
+    pretrain.add_argument("--seed", type=natural, default=0)
+    pretrain.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    pretrain.add_argument("--workers", type=count, default=1, help="processes that make volumes (1)")
+    pretrain.add_argument("--threads", type=count, default=1, help="threads of the training itself (1)")
+    pretrain.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
+
+
+def run_train(arguments: argparse.Namespace, console: Console) -> int:
+    stop = stop_signal.install()
+    from semisam.generalists.registry import resolve
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    resolve(arguments.generalist)  # a wrong name is told before anything heavy is loaded
+    if not project.training_cases():
+        raise TrainingError(f'No case of "{project.path}" is annotated yet: annotate at least one, then train.')
+    logs.keep_in(project.log_dir)
+    with console.progress("Training") as progress:
+        progress({"event": "progress", "fraction": 0.0, "text": "getting ready"})
+        from semisam.learning.loop import TrainOptions, train
+
+        options = TrainOptions(
+            minutes=arguments.minutes,
+            steps=arguments.steps,
+            framework=arguments.framework,
+            generalist=arguments.generalist,
+            seed=arguments.seed,
+            device=arguments.device,
+            fresh=arguments.fresh,
+        )
+        summary = train(project, options, progress, stop)
+    if summary.get("finished", True):
+        console.say(
+            f"Trained for {duration(summary['seconds'])} ({summary['steps']} steps) from {summary['annotated']} "
+            f"annotated cases; {summary['proposals']} proposals are ready."
+        )
+        console.say(f'Next: semisam status "{arguments.project}", or semisam report "{arguments.project}"')
+    else:
+        console.say(
+            f"{stop.reason} What was learned in {duration(summary['seconds'])} is kept; the same command goes on."
+        )
+    console.result(summary)
+    return ending(stop)
+
+
+def run_propose(arguments: argparse.Namespace, console: Console) -> int:
+    stop = stop_signal.install()
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    logs.keep_in(project.log_dir)
+    with console.progress("Proposing") as progress:
+        from semisam.predict import propose
+
+        written = propose(project, progress, stop, device=arguments.device)
+    stopped = f" {stop.reason}" if stop() else ""
+    console.say(f'{written} proposals are in "{project.path / "proposals"}".{stopped}')
+    console.result({"proposals": written, "stopped": stop()})
+    return ending(stop)
+
+
+def run_segment(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    for image in arguments.images:
+        if not image.exists():
+            raise UsageError(f'The image "{image}" does not exist: correct its path.')
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise UsageError(f'"{arguments.output}" is a file: name a folder for the masks with -o.')
+    logs.keep_in(project.log_dir)
+    with console.progress("Segmenting") as progress:
+        from semisam.predict import segment
+
+        results = segment(project, arguments.images, arguments.output, progress, device=arguments.device)
+    names = [item.name for item in project.segments]
+    console.table(
+        ["mask", "confidence", *(f"{name} ml" for name in names), "seconds"],
+        [
+            [item["mask"], item["confidence"], *(item["volumes_ml"].get(name) for name in names), item["seconds"]]
+            for item in results
+        ],
+    )
+    console.result({"results": results})
+    return 0
+
+
+def run_pretrain(arguments: argparse.Namespace, console: Console) -> int:
+    stop = stop_signal.install()
+    with console.progress("Pre-training") as progress:
+        from semisam.pretraining.trainer import pretrain
+
+        summary = pretrain(
+            arguments.output,
+            minutes=arguments.minutes,
+            steps=arguments.steps,
+            seed=arguments.seed,
+            resume=arguments.resume,
+            workers=arguments.workers,
+            threads=arguments.threads,
+            device=arguments.device,
+            on_event=progress,
+            should_stop=stop,
+        )
+    console.say(f'{summary["steps"]} steps in {duration(summary["seconds"])}; weights: "{summary["weights"]}".')
+    if stop():
+        console.say(f"{stop.reason} Go on with --resume.")
+    console.result(summary)
+    return ending(stop)

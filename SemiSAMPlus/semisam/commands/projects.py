@@ -1,0 +1,217 @@
+"""Commands on a project and its cases: init, status, annotate, accept, reject, remove."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semisam.commands.options import add_parser, add_project, author, names
+from semisam.console import Console
+from semisam.errors import ProjectError, UsageError
+from semisam.ranking import ranked_cases, volumes
+from semisam.segments import parse_segments
+
+if TYPE_CHECKING:
+    from semisam.project import Project
+
+_SHOWN_NEXT = 8
+
+
+def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    init = add_parser(subparsers, common, "init", run_init, "make a project of a folder of images and annotations")
+    add_project(init)
+    init.add_argument("--images", metavar="DIR", type=Path, required=True, help="NIfTI, NRRD, MHA files, DICOM folders")
+    init.add_argument(
+        "--annotations", metavar="DIR", type=Path, help="masks (.seg.nrrd or label maps) named like their images"
+    )
+    init.add_argument(
+        "--cases",
+        metavar="A,B",
+        type=names,
+        help="the cases whose annotations may be used; all others count as unannotated, whatever lies in the folder",
+    )
+    init.add_argument("--segments", metavar='"1=NAME,2=NAME"', required=True, help="value and name of each segment")
+    init.add_argument("--copy", action="store_true", help="copy the images into the project")
+
+    status = add_parser(subparsers, common, "status", run_status, "tell how far a project is and what to look at next")
+    add_project(status)
+    status.add_argument("--all", action="store_true", help="list every case")
+
+    annotate = add_parser(subparsers, common, "annotate", run_annotate, "store a mask as the annotation of a case")
+    add_project(annotate)
+    annotate.add_argument("case", metavar="CASE")
+    annotate.add_argument("mask", metavar="MASK", type=Path, help="a .seg.nrrd file or a label map")
+
+    for name, run, text in (
+        ("accept", run_accept, "make the proposal of a case its annotation"),
+        ("reject", run_reject, "note that the proposal of a case is no good"),
+        ("remove", run_remove, "take a case out of the project; its image stays where it is"),
+    ):
+        parser = add_parser(subparsers, common, name, run, text)
+        add_project(parser)
+        parser.add_argument("case", metavar="CASE")
+        if name == "remove":
+            parser.add_argument("--annotation-only", action="store_true", help="keep the case, remove its annotation")
+
+
+def run_init(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.importing import import_project
+
+    segments = parse_segments(arguments.segments)
+    if arguments.cases and arguments.annotations is None:
+        raise UsageError("--cases chooses among annotations: give their folder with --annotations.")
+    with console.progress("Reading", events=False) as progress:
+        project, imported = import_project(
+            arguments.project,
+            segments,
+            images=arguments.images,
+            annotations=arguments.annotations,
+            cases=arguments.cases,
+            copy=arguments.copy,
+            author=author(),
+            on_case=progress.step,
+        )
+    rows = [
+        [
+            case.name,
+            " x ".join(str(size) for size in case.shape),
+            " x ".join(f"{size:.3g}" for size in case.spacing),
+            *(case.volumes_ml.get(segment.name) for segment in segments),
+        ]
+        for case in imported
+        if case.volumes_ml
+    ]
+    annotated, unused = len(rows), [case.name for case in imported if case.unused_mask]
+    if rows:
+        console.table(["annotated case", "voxels k,j,i", "mm k,j,i", *(f"{s.name} ml" for s in segments)], rows)
+        console.say()
+    sizes = Counter(case.shape for case in imported)
+    console.say(
+        f"{len(imported)} cases, {annotated} annotated, {len(imported) - annotated} unannotated; "
+        f"{_range(imported)}{'' if len(sizes) == 1 else f', {len(sizes)} different sizes'}."
+    )
+    if unused:
+        console.say(f"Annotations of {len(unused)} more cases lie in the folder and are not used.")
+    console.say(f'The project is in "{project.path}". Next: semisam train "{arguments.project}"')
+    console.result(
+        {
+            "project": str(project.path),
+            "segments": [segment.to_dict() for segment in project.segments],
+            "cases": {
+                case.name: {"shape": case.shape, "spacing": case.spacing, "volumes_ml": case.volumes_ml or None}
+                for case in imported
+            },
+            "annotated": [case.name for case in imported if case.volumes_ml],
+            "annotations_not_used": unused,
+        }
+    )
+    return 0
+
+
+def _range(imported: Any) -> str:
+    """The spacings of the images in words."""
+    ends = []
+    for axis in range(3):
+        values = sorted(case.spacing[axis] for case in imported)
+        low, high = f"{values[0]:.3g}", f"{values[-1]:.3g}"
+        ends.append(low if low == high else f"{low} to {high}")
+    return f"spacing {' x '.join(ends)} mm (k, j, i)"
+
+
+def run_status(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+    from semisam.worker_store import describe_case
+
+    project = Project.open(arguments.project)
+    cases = list(project.cases.values())
+    ranked = ranked_cases(project)
+    counts = Counter(case.state.value for case in cases)
+    owner = project.training_owner()
+    segments = ", ".join(f"{segment.value} {segment.name}" for segment in project.segments)
+    console.say(f'Project "{project.path}": {len(cases)} cases; segments: {segments}')
+    console.say("Cases: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"))
+    if owner is not None:
+        console.say(f"Training now: {owner}")
+    shown = ranked if arguments.all else [case for case in ranked if case.state.value == "proposed"][:_SHOWN_NEXT]
+    if shown:
+        console.say("\nAll cases:" if arguments.all else "\nLook at these next (the least sure first):")
+        header = ["case", "state", "confidence", *(f"{segment.name} ml" for segment in project.segments)]
+        rows = [
+            [case.name, case.state.value, case.confidence, *(volumes(case).get(s.name) for s in project.segments)]
+            for case in shown
+        ]
+        console.table(header, rows)
+    console.say(f"\n{_next_step(project, counts)}")
+    console.result(
+        {
+            "project": str(project.path),
+            "revision": project.revision,
+            "segments": [segment.to_dict() for segment in project.segments],
+            "states": dict(counts),
+            "training": None if owner is None else str(owner),
+            "cases": [describe_case(project, case) for case in ranked],
+        }
+    )
+    return 0
+
+
+def _next_step(project: Project, counts: Counter[str]) -> str:
+    where = f'"{project.path}"'
+    if not project.training_cases():
+        return f"Next: annotate a case (semisam annotate {where} CASE MASK, or in 3D Slicer)."
+    if counts["proposed"]:
+        return f'Next: correct or accept proposals, train on; "semisam report {where}" shows all of it in pictures.'
+    return f"Next: semisam train {where}"
+
+
+def run_annotate(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    project.case(arguments.case)
+    if not arguments.mask.is_file():
+        raise ProjectError(f'The mask "{arguments.mask}" does not exist: name a .seg.nrrd file or a label map.')
+    from semisam.volume_files import read_mask
+
+    image = project.image(arguments.case)
+    mask = read_mask(arguments.mask, project.segments, reference=image.geometry)
+    project.set_annotation(arguments.case, mask, author=author(), source=str(arguments.mask.absolute()))
+    return _told(arguments, console, project, f'The case "{arguments.case}" is annotated.')
+
+
+def run_accept(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    project.accept(arguments.case, author=author())
+    return _told(arguments, console, project, f'The proposal of "{arguments.case}" is accepted as its annotation.')
+
+
+def run_reject(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    project.reject(arguments.case, author=author())
+    return _told(arguments, console, project, f'The proposal of "{arguments.case}" is rejected.')
+
+
+def run_remove(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    if arguments.annotation_only:
+        project.remove_annotation(arguments.case)
+        text = f'The annotation of "{arguments.case}" is removed; a copy is in annotations/previous.'
+    else:
+        project.remove_case(arguments.case)
+        text = f'The case "{arguments.case}" is removed from the project; its image is where it was.'
+    return _told(arguments, console, project, text)
+
+
+def _told(arguments: argparse.Namespace, console: Console, project: Project, text: str) -> int:
+    console.say(text)
+    case = project.cases.get(arguments.case)
+    console.result({"case": arguments.case, "state": None if case is None else case.state.value})
+    return 0

@@ -1,0 +1,134 @@
+"""Masks against reference masks, case by case: what ``semisam evaluate`` and the report tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semisam.errors import UsageError, VolumeError
+from semisam.measure import Measures, measure
+from semisam.segments import Segment, default_color
+
+Values = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    cases              case name -> segment name -> the numbers of ``Measures``
+    mean               segment name -> means over the cases, with "all" for the mean over the segments
+    missing            cases with a reference but no prediction
+    without_reference  cases with a prediction but no reference
+    """
+
+    cases: dict[str, dict[str, Values]]
+    mean: dict[str, Values]
+    missing: list[str]
+    without_reference: list[str]
+
+    @property
+    def undefined_distances(self) -> int:
+        """Number of compared segments of which one mask is empty."""
+        return sum(values["hd95_mm"] is None for case in self.cases.values() for values in case.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "cases": self.cases,
+            "mean": self.mean,
+            "missing": self.missing,
+            "without_reference": self.without_reference,
+            "undefined_distances": self.undefined_distances,
+        }
+
+
+def evaluate(
+    predictions: Path,
+    reference: Path,
+    segments: Sequence[Segment] | None = None,
+    *,
+    on_case: Callable[[int, int, str], None] | None = None,
+) -> Evaluation:
+    """Compare the masks in ``predictions`` (a folder, a file, or a project: its proposals) with those in ``reference``.
+
+    Cases are matched by name; two single files are matched whatever their names. Without ``segments`` they come from
+    the project, or are the values that occur in the reference masks. ``on_case`` is called with (done, total, name).
+    Raises UsageError when nothing matches, VolumeError for masks on different grids.
+    """
+    from semisam.volume_files import read_mask
+
+    if (predictions / "project.json").is_file():
+        from semisam.project import Project
+
+        project = Project.open(predictions)
+        segments = segments or project.segments
+        found = {name: project.proposal_path(name) for name, case in project.cases.items() if case.proposal}
+        if not found:
+            raise UsageError(f'The project "{predictions}" has no proposals: train it first.')
+    else:
+        found = _masks(predictions)
+    references = _masks(reference)
+    if predictions.is_file() and reference.is_file():
+        found = dict(zip(references, found.values(), strict=True))
+    names = [name for name in references if name in found]
+    if not names:
+        raise UsageError(f'No mask in "{predictions}" has the name of one in "{reference}": give them equal names.')
+    if segments is None:
+        segments = occurring_segments(references[name] for name in names)
+    cases: dict[str, dict[str, Values]] = {}
+    for done, name in enumerate(names):
+        if on_case is not None:
+            on_case(done, len(names), name)
+        truth = read_mask(references[name], segments)
+        mask = read_mask(found[name], segments, reference=truth.geometry)
+        cases[name] = {
+            segment.name: measure(mask.voxels == segment.value, truth.voxels == segment.value, truth.spacing).to_dict()
+            for segment in segments
+        }
+    if on_case is not None:
+        on_case(len(names), len(names), "done")
+    return Evaluation(
+        cases,
+        _means(cases, [segment.name for segment in segments]),
+        [name for name in references if name not in found],
+        [name for name in found if name not in references],
+    )
+
+
+def _masks(path: Path) -> dict[str, Path]:
+    from semisam.volume_files import case_name, find_masks
+
+    return {case_name(path): path} if path.is_file() else find_masks(path)
+
+
+def occurring_segments(paths: Iterable[Path]) -> tuple[Segment, ...]:
+    """The values in some masks as segments that are called by their value."""
+    from semisam.volume_files import read_mask
+
+    every = tuple(Segment(value, str(value), default_color(value - 1)) for value in range(1, 256))
+    values: set[int] = set()
+    for path in paths:
+        try:
+            values.update(np.unique(read_mask(path, every).voxels).tolist())
+        except VolumeError as error:
+            raise VolumeError(f'{error} Name the segments with --segments "1=NAME,2=NAME".') from error
+    found = tuple(segment for segment in every if segment.value in values)
+    if not found:
+        raise UsageError("The reference masks are empty: name the segments with --segments.")
+    return found
+
+
+def _means(cases: dict[str, dict[str, Values]], segments: Sequence[str]) -> dict[str, Values]:
+    keys = list(Measures.__dataclass_fields__)
+    mean = {name: {key: _mean([case[name][key] for case in cases.values()]) for key in keys} for name in segments}
+    mean["all"] = {key: _mean([mean[name][key] for name in segments]) for key in keys}
+    return mean
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
