@@ -73,9 +73,7 @@ def add_correction(
         prompts.labels.append(int(target[place]))
 
 
-def jittered_box(
-    rng: np.random.Generator, target: torch.Tensor, jitter: float
-) -> tuple[int, int, int, int, int, int]:
+def jittered_box(rng: np.random.Generator, target: torch.Tensor, jitter: float) -> tuple[int, int, int, int, int, int]:
     """Bounding box whose faces are moved by up to ``jitter`` of the object's extent."""
     lower, upper = bounds(target)
     extent = upper - lower

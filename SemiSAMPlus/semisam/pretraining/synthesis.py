@@ -184,9 +184,7 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray:
     return pieces == sizes.argmax()
 
 
-def _contrasts(
-    rng: np.random.Generator, canvas: _Canvas, targets: list[tuple[np.ndarray, _Thing]]
-) -> np.ndarray:
+def _contrasts(rng: np.random.Generator, canvas: _Canvas, targets: list[tuple[np.ndarray, _Thing]]) -> np.ndarray:
     """Mean intensity of every label: a few tissue classes or free, then the targets set against a neighbour.
 
     A target mostly differs a little from the neighbour it touches most, and something apart from it looks the same:
@@ -263,9 +261,7 @@ def _white(rng: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32))
 
 
-def _field_of_view(
-    rng: np.random.Generator, targets: list[tuple[np.ndarray, _Thing]], size: int
-) -> torch.Tensor:
+def _field_of_view(rng: np.random.Generator, targets: list[tuple[np.ndarray, _Thing]], size: int) -> torch.Tensor:
     """(k, j, i) bool: sometimes a box smaller than the cube, as when a region reaches over the border of a scan."""
     view = torch.ones((size,) * 3, dtype=torch.bool)
     if rng.random() < 0.7:

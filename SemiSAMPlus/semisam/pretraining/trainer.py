@@ -110,9 +110,7 @@ def pretrain(
     emit = on_event or (lambda event: None)
     started, before, last_saved = time.monotonic(), run.seconds, time.monotonic()
     stopped = False
-    with WorldPool(
-        seed, run.recipe.world_size, run.recipe.pool, run.worlds_needed(), workers
-    ) as pool:
+    with WorldPool(seed, run.recipe.world_size, run.recipe.pool, run.worlds_needed(), workers) as pool:
         while True:
             run.seconds = before + time.monotonic() - started
             fraction = run.step / steps if steps is not None else run.seconds / (60 * (minutes or 1))
