@@ -3,8 +3,8 @@
 It works like SAM, in three dimensions and in millimeters: ``encode`` keeps a reduced copy of the image and the features
 of the whole volume; ``predict`` chooses a window in which the prompted object has a sensible size, encodes it unless it
 is the whole volume, and decodes all prompts of a window together. A box or a mask says how large the object is. Clicks
-alone do not: then ever larger windows round the clicks are tried until the answer no longer runs into their faces, and
-the answer is refined in a window of its own size. For corrections, give all clicks and the previous answer as mask.
+alone do not: then the first window is 18 cm wide, the next the whole volume if the answer runs into the faces of the
+first, and an object that turns out to be small is looked at again in a window of its own size. For corrections, give all clicks and the previous answer as mask.
 
 Weights and model card: Resources/Models/nano.safetensors and nano.json. See semisam.pretraining for how they are made.
 """
@@ -35,6 +35,8 @@ _VERSION = 1
 _IMAGE_VOXELS = 4_000_000
 _BATCH = 8
 _FEATURES = ("fine", "middle", "coarse", "keys")
+_FIRST_LOOK = 180.0
+"""Side, mm, of the first window round clicks that come without a box or mask."""
 _OUTSIDE = -12.0
 """Logit of voxels that no window shows."""
 
@@ -312,20 +314,12 @@ def _points(prompt: Prompts, label: int) -> np.ndarray:
 
 
 def _ladder(view: _View, positive: np.ndarray) -> list[Grid]:
-    """Windows round the positive clicks (mm), from a quarter of the volume's extent to the whole volume."""
-    spacing = np.asarray(view.grid.step)
-    largest = float((spacing * view.grid.shape).max())
+    """Windows round the positive clicks (mm): the part of a body that holds most organs, then the whole volume."""
     center = 0.5 * (positive.min(0) + positive.max(0))
     spread = positive.max(0) - positive.min(0)
-    steps: list[Grid] = []
-    for share in (0.25, 0.5):
-        side = share * largest
-        if side < 40 * spacing.min() or (spread > 0.6 * side).any():
-            continue
-        # local_window adds context round an object; here the side is that of the window itself.
-        half = 0.5 * side / 1.8
-        steps.append(windows.local_window(view.grid, center - half, center + half))
-    return [step for step in dict.fromkeys(steps) if step != view.whole] + [view.whole]
+    # local_window adds context round an object, so the window's side becomes about 1.8 times this extent.
+    half = 0.5 * np.maximum(_FIRST_LOOK / 1.8, 1.3 * spread)
+    return list(dict.fromkeys([windows.local_window(view.grid, center - half, center + half), view.whole]))
 
 
 def _fits(logits: np.ndarray, window: Grid, volume: Grid) -> bool:

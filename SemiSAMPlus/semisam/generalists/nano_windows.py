@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from semisam.generalists.nano_network import GRID_MULTIPLE
 
@@ -138,15 +139,16 @@ def axis_matrix(source: Grid, target: Grid, axis: int) -> np.ndarray:
 
 def multiply(values: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
     """Apply one matrix along each of k, j, i; axes that shrink most go first, so that little is computed."""
+    result = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     for axis in sorted(range(3), key=lambda axis: matrices[axis].shape[0] / matrices[axis].shape[1]):
-        matrix = matrices[axis]
+        matrix = torch.from_numpy(np.ascontiguousarray(matrices[axis]))
         if axis == 0:
-            values = (matrix @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
+            result = (matrix @ result.flatten(1)).unflatten(1, result.shape[1:])
         elif axis == 1:
-            values = np.matmul(matrix, values)
+            result = torch.matmul(matrix, result)
         else:
-            values = values @ matrix.T
-    return values
+            result = result @ matrix.T
+    return result.numpy()
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:

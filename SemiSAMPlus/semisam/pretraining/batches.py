@@ -10,9 +10,9 @@ import torch.nn.functional as functional
 
 from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, click_maps
 from semisam.pretraining.prompt_simulation import SimulatedPrompts, bounds
-from semisam.pretraining.synthesis import World, normalize
+from semisam.pretraining.synthesis import MAX_TARGETS, World, normalize
 
-_FEWEST_VOXELS = 40
+_FEWEST_VOXELS = 60
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,19 @@ def make_sample(rng: np.random.Generator, world: World, size: int) -> Sample | N
 
     The cut is between a little more than the target and the whole world. None if no target is left in it.
     """
-    present = [bit for bit in range(8) if bool((world.targets >> bit & 1).any())]
-    if not present:
+    volumes = np.array([np.count_nonzero(world.targets >> bit & 1) for bit in range(MAX_TARGETS)], float)
+    present = np.flatnonzero(volumes)
+    if len(present) == 0:
         return None
-    present = [present[index] for index in rng.permutation(len(present))]
+    # Large objects first more often: the windows of use are fitted to the object, too.
+    chances = np.sqrt(volumes[present])
+    present = rng.choice(present, len(present), replace=False, p=chances / chances.sum())
     image = torch.from_numpy(world.image.astype(np.float32))
-    targets = [torch.from_numpy((world.targets >> bit & 1).astype(bool)) for bit in present]
+    targets = [torch.from_numpy((world.targets >> int(bit) & 1).astype(bool)) for bit in present]
     image, targets = _crop(rng, image, targets, size)
-    targets = [target for target in targets if _FEWEST_VOXELS <= int(target.sum()) <= target.numel() // 2]
-    if not targets:
+    if not _FEWEST_VOXELS <= int(targets[0].sum()) <= targets[0].numel() // 2:
         return None
+    targets = [target for target in targets if _FEWEST_VOXELS <= int(target.sum()) <= target.numel() // 2]
     order = [int(axis) for axis in rng.permutation(3)]
     mirrored = [axis for axis in range(3) if rng.random() < 0.5]
 
@@ -58,7 +61,7 @@ def _crop(
     whole = image.shape[-1]
     lower, upper = bounds(targets[0])
     smallest = min(max(1.1 * float((upper - lower).max()), size / 1.7, 0.45 * whole), whole)
-    side = int(np.clip(round(smallest + (whole + 1 - smallest) * rng.random() ** 1.5), 8, whole))
+    side = int(np.clip(round(smallest + (whole + 1 - smallest) * rng.random() ** 2), 8, whole))
     slack = np.maximum(0.5 * (side - (upper - lower)), 0)
     start = 0.5 * (lower + upper) - 0.5 * side + rng.uniform(-0.8, 0.8, 3) * slack
     start = np.clip(np.round(start), 0, whole - side).astype(int)

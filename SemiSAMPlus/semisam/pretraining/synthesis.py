@@ -20,7 +20,7 @@ from semisam.pretraining.shapes import blur, cube_grid, rotation, smooth_noise, 
 MAX_TARGETS = 3
 """Objects of one world that may be asked for; target t is bit t of ``World.targets``."""
 
-SMALLEST, LARGEST = 0.003, 0.36
+SMALLEST, LARGEST = 0.005, 0.4
 """Share of the cube that a target may fill."""
 
 
@@ -115,7 +115,7 @@ def _background(rng: np.random.Generator, grid: torch.Tensor, size: int) -> torc
 
 def _add_object(rng: np.random.Generator, canvas: _Canvas, grid: torch.Tensor) -> None:
     """Paint one structure, perhaps with a wall, a cavity, an inclusion, or a neighbour cut off by a curved plane."""
-    radius = float(np.exp(rng.uniform(np.log(0.15), np.log(0.8))))
+    radius = float(np.exp(rng.uniform(np.log(0.2), np.log(0.9))))
     center = rng.uniform(-1, 1, 3) * max(0.1, 0.95 - radius)
     distance = solid(rng, grid, radius, center)
     inside = distance < 0

@@ -30,7 +30,7 @@ from semisam.errors import TrainingError
 from semisam.generalists.nano_network import NanoNetwork
 from semisam.pretraining.batches import Sample, make_sample, prompt_maps
 from semisam.pretraining.pool import WorldPool
-from semisam.pretraining.prompt_simulation import SimulatedPrompts, add_correction, first_prompts
+from semisam.pretraining.prompt_simulation import add_correction, first_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class _Run:
                 averaged.lerp_(current, 1 - keep)
 
     def save(self) -> None:
-        """Checkpoint (tensors and counters in one file), shippable weights, and the counters again for people to read."""
+        """Write the checkpoint (tensors and counters), the weights to ship, and the counters for people to read."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
