@@ -76,8 +76,13 @@ def copy_file(source: Path, path: Path) -> None:
 
 def move(source: Path, path: Path) -> None:
     """Rename ``source`` to ``path`` in place of what is there, and make the rename last. Raises OSError."""
-    patiently(lambda: os.replace(source, path))
+    rename(source, path)
     sync_folder(path.parent)
+
+
+def rename(source: Path, path: Path) -> None:
+    """Rename ``source`` to ``path`` where both names are as good after a power failure. Raises OSError."""
+    patiently(lambda: os.replace(source, path))
 
 
 def sync_file(path: Path) -> None:

@@ -95,6 +95,7 @@ class Project(ProjectView):
     def relink_image(self, name: str, image: str | Path) -> None:
         """Tell where the image of a case lies now. Raises ProjectError unless it is on the grid of the case's masks."""
         path = _existing(name, image)
+        self._store.reload()
         geometry = self._geometries.of(path)
         case = self.case(name)
         for word, record, read in (
@@ -276,6 +277,7 @@ class Project(ProjectView):
     # -- parts of the above -----------------------------------------------------------------------------------------
 
     def _check_mask(self, name: str, mask: Volume) -> Volume:
+        self._store.reload()
         return checked_mask(name, mask, self.image_geometry(name), self.segments)
 
     @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from semisam.atomic import copy_file, move, remove_orphans
+from semisam.atomic import copy_file, move, remove_orphans, rename
 from semisam.project_schema import Case, Document, Record
 
 ANNOTATIONS, PROPOSALS, PREVIOUS, IMAGES = "annotations", "proposals", "annotations/previous", "images"
@@ -55,7 +55,7 @@ def settle(project: Path, document: Document) -> None:
             continue
         if folder == ANNOTATIONS and (project / path).exists():
             copy_file(project / path, previous_path(project, path))
-        move(staged, project / path)
+        rename(staged, project / path)
 
 
 def clean(project: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from semisam import project_files as files
-from semisam.atomic import patiently, write_bytes, write_json
+from semisam.atomic import patiently, rename, temporary_beside, write_bytes, write_json
 from semisam.errors import LockError, ProjectError
 from semisam.lock import FileLock, ProjectLock
 from semisam.project_schema import SCHEMA, Case, Document, parse, render, schema_of
@@ -113,7 +113,9 @@ class Store:
             version = schema_of(before)
             if version is not None and version < SCHEMA:
                 write_bytes(self.folder / f"project.schema-{version}.json", before)
-            write_bytes(self.folder / _BACKUP, before)
+            temporary = temporary_beside(self.folder / _BACKUP)
+            temporary.write_bytes(before)  # not flushed to the disk: a convenience, and every change would pay for it
+            rename(temporary, self.folder / _BACKUP)
         if not lock.held():
             raise LockError(
                 f'The lock "{lock.path}" was removed while this program was changing the project: nothing was changed, '

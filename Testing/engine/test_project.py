@@ -278,7 +278,9 @@ def test_an_annotation_loads_in_other_programs_by_segment_name(project: Project)
         (Volume(np.full((3, 4, 5), 0.5, np.float32), GEOMETRY), "float32 numbers instead of segment values"),
     ],
 )
-def test_a_mask_that_does_not_fit_is_refused_and_changes_nothing(project: Project, mask: Volume, complaint: str) -> None:
+def test_a_mask_that_does_not_fit_is_refused_and_changes_nothing(
+    project: Project, mask: Volume, complaint: str
+) -> None:
     before = (project.path / "project.json").read_bytes()
     with pytest.raises(ProjectError, match=complaint):
         project.set_annotation("a", mask, author="Ada", source="drawn")
