@@ -2,35 +2,49 @@
 
 ``PromptService`` is what the worker and the command ``semisam prompt`` share. It keeps images and embeddings in
 memory, the least recently used ones going first, and embeddings of a project also in its cache on disk.
+
+Generalists see an image on a *working grid* of at most ``WORKING_VOXELS`` voxels (the image's own, if it is small
+enough), and only the neighborhood of the object they find is interpolated back to the image: on a full-size CT this
+is the difference between a moment and seconds.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from semisam.errors import UsageError
-from semisam.generalists.base import Context, Embedding, Example, Generalist
+from semisam.generalists.base import Context, Embedding, Generalist
+from semisam.generalists.examples import ProjectExamples
+from semisam.generalists.grids import affordable_geometry
 from semisam.generalists.registry import create
-from semisam.prompts import Prompts
+from semisam.interactive_grids import (
+    everything,
+    numbers,
+    on_image,
+    part_of,
+    within,
+    working_prompts,
+    writable,
+    write_object,
+)
+from semisam.kept import Kept
 from semisam.protocol import DEFAULT_GENERALIST
-from semisam.raw_nrrd import write_raw_nrrd
 from semisam.segments import Segment, default_color
-from semisam.volumes import Geometry, Volume, bounding_box
+from semisam.volumes import Geometry, Volume, resample_image
 
 if TYPE_CHECKING:
     from semisam.generalists.cache import EmbeddingCache
     from semisam.project import Project
 
 MEMORY_BYTES = 1 << 30
+WORKING_VOXELS = 4_000_000
 THRESHOLD = 0.5
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -48,10 +62,10 @@ class PromptRequest:
     points     [[k, j, i], ...] voxel indices in the image file's own axis order
     labels     1 inside the object, 0 outside, one for each point
     box        (k0, j0, i0, k1, j1, i1), half-open
-    mask       file with a first mask (not 0 = object) or probabilities, on the grid of the image
+    mask       file with a first mask (not 0 = object) or probabilities, on the grid of the image or a part of it
     segment    name of the project's segment that is meant; generalists that learn from examples want to know
     threshold  voxels with at least this probability belong to the object
-    extent     what ``output`` covers: "image", or "region", the smallest box around the object
+    extent     what ``output`` covers: "image", or "region", the box around the object
     output     where the mask goes (1 = object); .nrrd is fastest
     """
 
@@ -68,7 +82,11 @@ class PromptRequest:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The answer to ``encode``. ``source`` tells where the embedding came from: "memory", "disk" or "encoded"."""
+    """The answer to ``encode``.
+
+    source   where the embedding came from: "memory", "disk" or "encoded"
+    seconds  load (the generalist), read (the image), encode; 0 for what was done before
+    """
 
     image: Path
     generalist: str
@@ -88,7 +106,7 @@ class Answer:
     box        (k0, j0, i0, k1, j1, i1) around the object, half-open; None if nothing was found
     region     the part of the image that ``output`` covers, in the same form
     volume_ml  of the object, millilitres
-    seconds    read, encode (both 0 when they were done before), predict, write
+    seconds    load, read, encode (0 for what was done before), predict, write
     """
 
     output: Path
@@ -115,7 +133,7 @@ class PromptService:
         self._device = device
         self._project: Project | None = None
         self._generalists: dict[str, tuple[Any, Generalist]] = {}
-        self._kept = _Kept(memory_bytes)
+        self._kept = Kept(memory_bytes)
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
@@ -137,34 +155,36 @@ class PromptService:
 
     def encode(self, subject: Subject) -> Encoded:
         """Have the embedding ready. Raises VolumeError, GeneralistError."""
-        seconds = {"read": 0.0, "encode": 0.0}
-        geometry, _, _, source = self._embedding(subject, seconds)
-        return Encoded(subject.image, subject.generalist, geometry.shape, geometry.spacing, source, _rounded(seconds))
+        seconds = dict.fromkeys(("load", "read", "encode"), 0.0)
+        ready = self._ready(subject, seconds)
+        shape, spacing = ready.image.shape, ready.image.spacing
+        return Encoded(subject.image, subject.generalist, shape, spacing, ready.source, _rounded(seconds))
 
     def prompt(self, request: PromptRequest, wanted: Callable[[], bool] = lambda: True) -> Answer:
         """Answer prompts with a mask file. Nothing is written once ``wanted`` says no.
 
         Raises VolumeError, GeneralistError, and UsageError for prompts that do not fit the image.
         """
-        seconds = dict.fromkeys(("read", "encode", "predict", "write"), 0.0)
+        seconds = dict.fromkeys(("load", "read", "encode", "predict", "write"), 0.0)
         self._check_output(request)
         segment = self._segment(request.segment)
-        geometry, generalist, embedding, _ = self._embedding(request.subject, seconds)
-        prompts = self._prompts(request, geometry, segment)
+        ready = self._ready(request.subject, seconds)
         start = time.perf_counter()
-        probability = generalist.predict(embedding, [prompts])[0]
-        found = probability >= request.threshold
-        box = bounding_box(found)
+        prompts = working_prompts(request, ready.image, ready.working, segment.value)
+        probability = ready.generalist.predict(ready.embedding, [prompts])[0]
+        found, region = on_image(probability, ready.working, ready.image, request.threshold)
         seconds["predict"] = time.perf_counter() - start
-        whole = tuple(slice(0, size) for size in geometry.shape)
-        region = box or tuple(slice(0, 1) for _ in range(3)) if request.extent == "region" else whole
         start = time.perf_counter()
+        voxels = int(np.count_nonzero(found))
+        box = numbers(region) if voxels else None
+        covered = everything(ready.image) if request.extent == "image" else writable(region, ready.image)
+        mask = np.zeros([part.stop - part.start for part in covered], bool)
+        mask[within(region, covered)] = found
         if wanted():
-            _write(request.output, found[region], _part(geometry, region), segment)
+            write_object(request.output, mask, part_of(ready.image, covered), segment)
         seconds["write"] = time.perf_counter() - start
-        voxels = int(np.count_nonzero(found[box])) if box else 0
-        volume = round(voxels * geometry.voxel_volume / 1000, 6)
-        return Answer(request.output, _numbers(box), _numbers(region) or (), voxels, volume, _rounded(seconds))
+        volume = round(voxels * ready.image.voxel_volume / 1000, 6)
+        return Answer(request.output, box, numbers(covered), voxels, volume, _rounded(seconds))
 
     def encoded(self) -> list[dict[str, Any]]:
         """The embeddings in memory, the least recently used first. May be called from any thread."""
@@ -176,39 +196,42 @@ class PromptService:
 
     # Images, generalists, embeddings ----------------------------------------------------------------------------------
 
-    def _embedding(self, subject: Subject, seconds: dict[str, float]) -> tuple[Geometry, Generalist, Embedding, str]:
+    def _ready(self, subject: Subject, seconds: dict[str, float]) -> _Ready:
         version = _version(subject.image)
+        start = time.perf_counter()
         generalist = self._generalist(subject.generalist)
+        seconds["load"] = time.perf_counter() - start
         key = ("embedding", version, generalist.name, generalist.fingerprint)
-        kept = self._kept.get(key)
+        kept: tuple[Geometry, Geometry, Embedding] | None = self._kept.get(key)
         if kept is not None:
-            return kept[0], generalist, kept[1], "memory"
-        volume = self._volume(version, seconds)
+            return _Ready(*kept, generalist, "memory")
+        image, volume = self._volume(version, seconds)
         start = time.perf_counter()
         cache = self._cache()
-        source = "encoded"
-        if cache is None:
-            embedding = generalist.encode(volume)
-        else:
-            if cache.path(generalist, volume).exists():
-                source = "disk"
-            embedding = cache.get(generalist, volume)
+        source = "disk" if cache is not None and cache.path(generalist, volume).exists() else "encoded"
+        embedding = generalist.encode(volume) if cache is None else cache.get(generalist, volume)
         seconds["encode"] = time.perf_counter() - start
         size = sum(array.nbytes for array in embedding.arrays.values())
-        self._kept.put(key, (volume.geometry, embedding), size)
-        return volume.geometry, generalist, embedding, source
+        self._kept.put(key, (image, volume.geometry, embedding), size)
+        return _Ready(image, volume.geometry, embedding, generalist, source)
 
-    def _volume(self, version: tuple[Any, ...], seconds: dict[str, float]) -> Volume:
+    def _volume(self, version: tuple[Any, ...], seconds: dict[str, float]) -> tuple[Geometry, Volume]:
+        """The grid of an image, and the image on its working grid."""
         from semisam.volume_files import read_image
 
         key = ("volume", version, "", "")
-        volume: Volume | None = self._kept.get(key)
-        if volume is None:
+        kept: tuple[Geometry, Volume] | None = self._kept.get(key)
+        if kept is None:
             start = time.perf_counter()
             volume = read_image(version[0])
+            image = volume.geometry
+            if volume.voxels.size > WORKING_VOXELS:
+                working = affordable_geometry(image, WORKING_VOXELS)
+                volume = Volume(resample_image(volume, working), working)
             seconds["read"] = time.perf_counter() - start
-            self._kept.put(key, volume, volume.voxels.nbytes)
-        return volume
+            kept = (image, volume)
+            self._kept.put(key, kept, volume.voxels.nbytes)
+        return kept
 
     def _generalist(self, name: str) -> Generalist:
         project = self._open_project()
@@ -257,33 +280,6 @@ class PromptService:
         known = ", ".join(segment.name for segment in segments)
         raise UsageError(f'The project has no segment "{name}"; it has {known}.')
 
-    def _prompts(self, request: PromptRequest, geometry: Geometry, segment: Segment) -> Prompts:
-        points = np.asarray(request.points, np.float32).reshape(-1, 3)
-        labels = np.asarray(request.labels, np.uint8)
-        if len(points) != len(labels):
-            raise UsageError(f"There are {len(points)} points but {len(labels)} labels: give one label for each point.")
-        size = "{} x {} x {}".format(*geometry.shape)
-        for point in points:
-            if not all(-0.5 <= x < n - 0.5 for x, n in zip(point, geometry.shape, strict=True)):
-                where = ", ".join(f"{x:g}" for x in point)
-                raise UsageError(f"The point ({where}) lies outside of the image, which has {size} voxels (k, j, i).")
-        box = None
-        if request.box is not None:
-            lower = np.clip(np.asarray(request.box[:3], float), 0, geometry.shape)
-            upper = np.clip(np.asarray(request.box[3:], float), 0, geometry.shape)
-            if not (lower < upper).all():
-                where = ", ".join(f"{x:g}" for x in request.box)
-                raise UsageError(
-                    f"The box ({where}) holds no voxel of the image, which has {size} voxels: give k0, j0, i0 and then "
-                    "the larger k1, j1, i1."
-                )
-            box = tuple(float(x) for x in (*lower, *upper))
-        mask = None if request.mask is None else _read_prompt_mask(request.mask, geometry)
-        prompts = Prompts(points, labels, box, mask, segment.value)  # type: ignore[arg-type]
-        if prompts.is_empty:
-            raise UsageError("There is no prompt: give points, a box or a mask.")
-        return prompts
-
     def _check_output(self, request: PromptRequest) -> None:
         """A mask that the program made never takes the place of what a person made."""
         output = request.output.absolute()
@@ -298,69 +294,15 @@ class PromptService:
             raise UsageError(f'The folder "{output.parent}" does not exist: make it first.')
 
 
-class ProjectExamples(Sequence[Example]):
-    """The annotated cases of a project, read when somebody looks at them and not before: most generalists do not."""
+@dataclass(frozen=True)
+class _Ready:
+    """An encoded image: its own grid, the working grid that the generalist sees, and who encoded it."""
 
-    def __init__(self, project: Project | None) -> None:
-        self._project = project
-        self._read: list[Example] | None = None
-        self._state = self._annotations()
-
-    def outdated(self) -> bool:
-        """Whether examples have been used that are no longer what the project has."""
-        return self._read is not None and self._annotations() != self._state
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        return self._all()[index]
-
-    def __iter__(self) -> Iterator[Example]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def _all(self) -> list[Example]:
-        if self._read is None:
-            self._state = self._annotations()
-            project = self._project
-            self._read = []
-            for name in project.training_cases() if project else []:
-                self._read.append(Example(name, project.image(name), project.annotation(name).voxels))
-        return self._read
-
-    def _annotations(self) -> list[tuple[str, int]]:
-        if self._project is None:
-            return []
-        cases = self._project.cases
-        return [(name, cases[name].annotation_count) for name in self._project.training_cases()]
-
-
-@dataclass
-class _Kept:
-    """Things in memory by key, up to ``limit`` bytes and at least the newest; the least recently used go first."""
-
-    limit: int
-    _things: OrderedDict[tuple[Any, ...], tuple[Any, int]] = field(default_factory=OrderedDict)
-
-    def get(self, key: tuple[Any, ...]) -> Any:
-        if key not in self._things:
-            return None
-        self._things.move_to_end(key)
-        return self._things[key][0]
-
-    def put(self, key: tuple[Any, ...], thing: Any, size: int) -> None:
-        self._things[key] = (thing, size)
-        while len(self._things) > 1 and sum(size for _, size in self._things.values()) > self.limit:
-            self._things.popitem(last=False)
-
-    def sizes(self) -> list[tuple[tuple[Any, ...], int]]:
-        return [(key, size) for key, (_, size) in list(self._things.items())]
+    image: Geometry
+    working: Geometry
+    embedding: Embedding
+    generalist: Generalist
+    source: str
 
 
 def _version(image: Path) -> tuple[Any, ...]:
@@ -372,40 +314,6 @@ def _version(image: Path) -> tuple[Any, ...]:
     except OSError:
         return (path, 0, 0)  # reading it will tell what is wrong
     return (path, max((s.st_mtime_ns for s in states), default=0), sum(s.st_size for s in states))
-
-
-def _read_prompt_mask(path: Path, geometry: Geometry) -> np.ndarray:
-    """(k, j, i) float32 probability of the object: the file's own, or 1 where a label map is not 0."""
-    from semisam.volume_files import read_image
-
-    volume = read_image(path)
-    if not volume.geometry.is_close(geometry):
-        raise UsageError(f'The mask "{path}" is not on the grid of the image: save it on the image\'s grid.')
-    voxels = volume.voxels
-    if float(voxels.min()) < 0:
-        raise UsageError(f'The mask "{path}" holds negative numbers: give a label map or probabilities from 0 to 1.')
-    return voxels if float(voxels.max()) <= 1 else (voxels > 0).astype(np.float32)
-
-
-def _write(path: Path, found: np.ndarray, geometry: Geometry, segment: Segment) -> None:
-    if path.name.lower().endswith(".nrrd") and not path.name.lower().endswith(".seg.nrrd"):
-        write_raw_nrrd(path, found, geometry)
-        return
-    from semisam.volume_files import write_mask
-
-    write_mask(path, Volume(found.astype(np.uint8), geometry), [Segment(1, segment.name, segment.color)])
-
-
-def _part(geometry: Geometry, region: Sequence[slice]) -> Geometry:
-    """The grid of a box of voxels within ``geometry``."""
-    start = [part.start for part in region]
-    shape = tuple(part.stop - part.start for part in region)
-    origin = tuple(geometry.index_to_world(start).tolist())
-    return Geometry(shape, geometry.spacing, origin, geometry.direction)  # type: ignore[arg-type]
-
-
-def _numbers(region: Sequence[slice] | None) -> tuple[int, ...] | None:
-    return None if region is None else (*(part.start for part in region), *(part.stop for part in region))
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:

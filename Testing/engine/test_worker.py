@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worker_client import WorkerClient, environment
 
 from semisam.processes import process_start
 from semisam.project import Project
 from semisam.segments import parse_segments
 from semisam.volume_files import read_image, write_image, write_mask
 from semisam.volumes import Geometry, Volume
+from worker_client import WorkerClient, environment
 
 WALKER = "random-walker"
 INSIDE = (slice(8, 16), slice(10, 22), slice(8, 20))
@@ -116,7 +116,7 @@ def test_a_second_click_on_an_image_finds_it_in_memory(client: WorkerClient, tmp
     fields = {"case": "a", "generalist": WALKER}
     first, second = client.ask("encode", **fields), client.ask("encode", **fields)
     assert first["source"] == "encoded" and second["source"] == "memory"
-    assert second["seconds"] == {"read": 0.0, "encode": 0.0}
+    assert not any(second["seconds"].values())
     click = client.ask("prompt", points=[[12, 16, 14]], labels=[1], output=tmp_path / "o.nrrd", **fields)
     assert click["seconds"]["encode"] == 0
     images = [Path(item["image"]).name for item in client.ask("status")["interactive"]["encoded"]]
