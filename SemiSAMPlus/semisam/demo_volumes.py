@@ -53,10 +53,10 @@ def make_case(name: str, rng: np.random.Generator) -> DemoCase:
     shape = np.round(_EXTENT / spacing).astype(int)
     # Positions in mm from the centre, pushed about by a smooth field: everything in the patient deforms together.
     places = np.stack(np.meshgrid(*(_axis(n, s) for n, s in zip(shape, spacing, strict=True)), indexing="ij"), -1)
-    places = places + np.stack([3.0 * _smooth(rng, shape, 4) for _ in range(3)], -1)
+    places = places + np.stack([1.8 * _smooth(rng, shape, 3) for _ in range(3)], -1)
     head, tail = _organ(places @ _rotation(rng, 0.3) + rng.normal(0, 2.5, 3), rng)
     body = np.sum((places / (_EXTENT * [0.62, 0.47, 0.46])) ** 2, -1) < 1
-    image = np.where(body, 0.30 + 0.08 * _smooth(rng, shape, 10), 0.02)
+    image = np.where(body, 0.30 + 0.05 * _smooth(rng, shape, 10), 0.02)
     for _ in range(7):  # vessels and knots; a part of them as bright as the organ
         level = rng.choice([0.15, 0.45, 0.62, 0.75]) + rng.normal(0, 0.03)
         image = np.where(body & _distractor(places, rng) & ~head & ~tail, level, image)

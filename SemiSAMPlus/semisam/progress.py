@@ -50,7 +50,6 @@ class Progress:
         self._drawn = False
         self._last_time = -math.inf
         self._last_fraction = -1.0
-        self._loss: float | None = None
         self._begun = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -68,15 +67,8 @@ class Progress:
         name = event.get("event")
         if name == "progress":
             self._progress(event)
-        elif name == "metrics":
-            loss = event.get("loss")
-            self._loss = float(loss) if loss is not None else None
         elif name == "log":
             self._line(str(event.get("text", "")))
-        elif name == "proposal-ready" and not self._terminal:
-            confidence = event.get("confidence")
-            told = "" if confidence is None else f" (confidence {float(confidence):.2f})"
-            self._line(f'proposal for {event.get("case", "")}{told}')
 
     def step(self, done: int, total: int, text: str) -> None:
         """Progress of a plain loop: ``done`` of ``total`` things are finished. The time left is estimated."""
@@ -107,8 +99,6 @@ class Progress:
             parts.append(f"{duration(float(left))} left")
         if event.get("text"):
             parts.append(str(event["text"]))
-        if self._loss is not None and math.isfinite(self._loss):
-            parts.append(f"loss {self._loss:.3f}")
         return ", ".join(parts)
 
     def _draw(self, fraction: float, event: Mapping[str, Any]) -> None:
