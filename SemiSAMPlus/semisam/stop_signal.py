@@ -21,6 +21,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 CHILD_VARIABLE = "SEMISAM_CHILD"
@@ -55,12 +56,25 @@ def install(parent_gone_seconds: float = PARENT_GONE_SECONDS) -> StopSignal:
 
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
-    # The variable is taken away so that processes which this one starts do not think that they are children of the
-    # worker.
-    if os.environ.pop(CHILD_VARIABLE, "") == "1":
-        watched = take_stdin()
-        threading.Thread(target=_watch, args=(watched, stop, parent_gone_seconds), daemon=True).start()
+    if _is_child():
+
+        def on_gone() -> None:
+            stop.request("Stopped because the program that started it is gone.")
+            timer = threading.Timer(parent_gone_seconds, _end_tree)
+            timer.daemon = True
+            timer.start()
+
+        _start_watching(lambda: stop.request("Stopped on request."), on_gone)
     return stop
+
+
+def exit_when_asked() -> None:
+    """For a command that has nothing to save: as a child of the worker it ends at once when ``install`` would stop it.
+
+    In a terminal nothing changes: Ctrl+C interrupts it as usual.
+    """
+    if _is_child():
+        _start_watching(lambda: os._exit(0), _end_tree)
 
 
 def take_stdin() -> int:
@@ -81,7 +95,18 @@ def take_stdin() -> int:
     return descriptor
 
 
-def _watch(descriptor: int, stop: StopSignal, parent_gone_seconds: float) -> None:
+def _is_child() -> bool:
+    # The variable is taken away so that processes which this one starts do not think that they are children of the
+    # worker.
+    return os.environ.pop(CHILD_VARIABLE, "") == "1"
+
+
+def _start_watching(on_stop: Callable[[], None], on_gone: Callable[[], None]) -> None:
+    arguments = (take_stdin(), on_stop, on_gone)
+    threading.Thread(target=_watch, args=arguments, name="stop-signal", daemon=True).start()
+
+
+def _watch(descriptor: int, on_stop: Callable[[], None], on_gone: Callable[[], None]) -> None:
     pending = b""
     while True:
         try:
@@ -89,15 +114,12 @@ def _watch(descriptor: int, stop: StopSignal, parent_gone_seconds: float) -> Non
         except OSError:
             piece = b""
         if not piece:
-            break
+            on_gone()
+            return
         lines = (pending + piece).split(b"\n")
         pending = lines.pop()[-64:]
         if any(line.strip() == b"stop" for line in lines):
-            stop.request("Stopped on request.")
-    stop.request("Stopped because the program that started it is gone.")
-    timer = threading.Timer(parent_gone_seconds, _end_tree)
-    timer.daemon = True
-    timer.start()
+            on_stop()
 
 
 def _end_tree() -> None:

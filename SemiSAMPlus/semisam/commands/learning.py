@@ -106,6 +106,7 @@ def run_propose(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_segment(arguments: argparse.Namespace, console: Console) -> int:
+    stop_signal.exit_when_asked()
     from semisam.project import Project
 
     project = Project.open(arguments.project)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from semisam import stop_signal
 from semisam.commands.options import add_parser, add_project
 from semisam.console import Console
 from semisam.errors import UsageError
@@ -65,6 +66,7 @@ def _few(names: list[str]) -> str:
 
 
 def run_report(arguments: argparse.Namespace, console: Console) -> int:
+    stop_signal.exit_when_asked()
     from semisam.project import Project
 
     project = Project.open(arguments.project)
