@@ -1,0 +1,113 @@
+"""Checkpoints: weights as safetensors, everything else as JSON beside them. Nothing is ever unpickled.
+
+    models/specialist.safetensors + .json   the teacher, which predicts; changes when proposals are made
+    models/training.safetensors + .json     student, teacher and optimizer: what a run needs to go on after a stop
+
+The JSON names the weights file it belongs to and is written last, so that a kill between the two leaves the older,
+complete pair in force.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from semisam.atomic import write_bytes, write_json
+from semisam.errors import TrainingError
+from semisam.specialists.plan import Plan
+
+SCHEMA = 1
+
+
+def save_specialist(folder: Path, network: torch.nn.Module, plan: Plan, facts: dict[str, Any]) -> str:
+    """Write the network that predicts; returns its name, such as "specialist-0007", for provenance."""
+    return _save_pair(folder, "specialist", dict(network.state_dict()), {"plan": plan.to_dict(), **facts})
+
+
+def load_specialist(folder: Path) -> tuple[dict[str, Tensor], Plan, dict[str, Any]]:
+    """Weights, plan and facts. Raises TrainingError when there is no trained model or it is damaged."""
+    pair = _load_pair(folder, "specialist")
+    if pair is None:
+        raise TrainingError(f"{folder.parent} has no trained model yet: run `semisam train` first.")
+    weights, facts = pair
+    try:
+        plan = Plan.from_dict(facts["plan"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"The model in {folder} cannot be read ({error}): train again with --fresh.") from error
+    return weights, plan, facts
+
+
+def save_training(
+    folder: Path,
+    student: torch.nn.Module,
+    teacher: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+) -> None:
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in (("student", student), ("teacher", teacher)):
+        tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+    for index, entries in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()}
+    _save_pair(folder, "training", tensors, state)
+
+
+def load_training(
+    folder: Path, student: torch.nn.Module, teacher: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """Fill the three and return the state, or None when there is nothing to resume or it does not fit the networks."""
+    pair = _load_pair(folder, "training")
+    if pair is None:
+        return None
+    tensors, state = pair
+    parts: dict[str, dict[str, Tensor]] = {"student": {}, "teacher": {}, "optimizer": {}}
+    for key, value in tensors.items():
+        part, _, name = key.partition(".")
+        parts[part][name] = value
+    try:
+        student.load_state_dict(parts["student"])
+        teacher.load_state_dict(parts["teacher"])
+    except RuntimeError:
+        return None  # the plan has changed since: the run starts anew
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in parts["optimizer"].items():
+        index, _, name = key.partition(".")
+        moments.setdefault(int(index), {})[name] = value
+    document = optimizer.state_dict()
+    document["state"] = moments
+    optimizer.load_state_dict(document)
+    return state
+
+
+def _save_pair(folder: Path, name: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    serial = 1 + max((int(path.stem.rpartition("-")[2]) for path in _weights(folder, name)), default=0)
+    weights = folder / f"{name}-{serial:04d}.safetensors"
+    # safetensors wants plain contiguous storage; channels_last weights are copied.
+    write_bytes(weights, save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+    write_json(folder / f"{name}.json", {"schema": SCHEMA, "weights": weights.name, **facts})
+    for path in _weights(folder, name):
+        if path != weights:
+            path.unlink(missing_ok=True)
+    return weights.stem
+
+
+def _load_pair(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+        return load_file(folder / facts["weights"]), facts
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise TrainingError(f"{path} is damaged ({error}): train again with --fresh.") from error
+
+
+def _weights(folder: Path, name: str) -> list[Path]:
+    return [path for path in folder.glob(f"{name}-*.safetensors") if path.stem.rpartition("-")[2].isdigit()]

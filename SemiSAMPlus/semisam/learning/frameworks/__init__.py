@@ -1,0 +1,1 @@
+"""Semi-supervised frameworks behind one protocol (see ``base.py``)."""

@@ -1,0 +1,330 @@
+"""The training loop: one round from the annotated cases to proposals for all others.
+
+warm-up on the annotated cases -> first proposals -> semi-supervised learning with the generalists in the loop ->
+final proposals. A round resumes where it was stopped or killed, and picks up annotations that arrive while it runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semisam.errors import TrainingError, UsageError
+from semisam.learning.augmentation import Augmentation
+from semisam.learning.checkpoints import load_training, save_specialist, save_training
+from semisam.learning.frameworks.registry import make_framework
+from semisam.learning.history import History
+from semisam.learning.losses import generalist_loss
+from semisam.learning.sampling import Sampler
+from semisam.learning.schedule import Budget, Schedule
+from semisam.learning.teaching import Teaching
+from semisam.learning.working import WorkingSet
+from semisam.lock import TrainingLock
+from semisam.predict import Specialist, autocast, write_proposals
+from semisam.project import Project
+from semisam.specialists.fingerprint import take_fingerprint
+from semisam.specialists.hardware import detect
+from semisam.specialists.network import make_network
+from semisam.specialists.plan import Plan, make_plan
+
+Event = Callable[[dict[str, Any]], None]
+
+DEFAULT_MINUTES = 10.0
+_LOG_SECONDS, _LOG_STEPS = 2.0, 10
+_CHECKPOINT_SECONDS, _CHECKPOINT_STEPS = 30.0, 200
+# How often new annotations are looked for.
+_LOOK_SECONDS, _LOOK_STEPS = 2.0, 10
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of ``semisam train``. Without minutes and steps the default budget holds."""
+
+    minutes: float | None = None
+    steps: int | None = None
+    framework: str = "mean-teacher"
+    generalist: str = "auto"
+    seed: int = 0
+    device: str = "auto"
+    fresh: bool = False
+
+
+def train(
+    project: Project, options: TrainOptions, on_event: Event, should_stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """Run one round, or go on with one that was stopped; returns a summary.
+
+    Raises UsageError for options that do not fit, TrainingError when no case is annotated, LockError when another
+    program is training this project, VolumeError for a case that cannot be read.
+    """
+    if options.minutes is not None and options.steps is not None:
+        raise UsageError("Give either --minutes or --steps, not both.")
+    if (options.minutes is not None and options.minutes <= 0) or (options.steps is not None and options.steps <= 0):
+        raise UsageError("The budget of a training run must be larger than 0.")
+    if not project.training_cases():
+        raise TrainingError(f"No case of {project.path} is annotated yet: annotate at least one, then train.")
+    with TrainingLock(project.path):
+        return _Round(project, options, on_event, should_stop).run()
+
+
+class _Round:
+    """One training run; its state is what a checkpoint holds."""
+
+    def __init__(
+        self, project: Project, options: TrainOptions, on_event: Event, should_stop: Callable[[], bool]
+    ) -> None:
+        self.project = project
+        self.options = options
+        self.on_event = on_event
+        self.should_stop = should_stop
+        self.plan = self._make_plan()
+        self._say(f"Plan: {self.plan.in_words()}")
+        torch.set_num_threads(self.plan.threads)
+        torch.manual_seed(options.seed)
+        self.student = make_network(self.plan).to(self.plan.device)
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.student.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+        )
+        state = None
+        if not options.fresh:
+            state = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
+        self.budget, self.round = self._resume(state)
+        self.schedule = Schedule(self.plan, self.budget)
+        # After a resumption other patches are drawn than were drawn before.
+        self.rng = np.random.default_rng([options.seed, self.round, self.budget.steps])
+        self.framework = make_framework(options.framework, self.rng)
+        self.working = WorkingSet(project, self.plan)
+        augmentation = Augmentation(
+            self.plan.patch, self.plan.working_spacing, self.rng, self.plan.mirror, self.plan.device
+        )
+        self.sampler = Sampler(self.plan, augmentation, self.rng, self.plan.device)
+        self.teaching = Teaching(project, self.plan, self.working, self.teacher, options, self.rng, self._say)
+        self.history = History(project.log_dir / "history.jsonl", fresh=state is None)
+        self.proposed_first = state is not None and (bool(state["proposed_first"]) or self.round > 0)
+        self.last_log = self.last_checkpoint = self.last_look = time.monotonic()
+
+    def run(self) -> dict[str, Any]:
+        annotated, unannotated = len(self.working.annotated), len(self.working.unannotated)
+        self._say(f"Learning from {annotated} annotated and {unannotated} unannotated cases on {self.plan.device}.")
+        while self.budget.fraction < 1 and not self.should_stop():
+            start = time.monotonic()
+            self._step()
+            self.teaching.after_step(self.schedule, time.monotonic() - start)
+            self.budget.seconds += time.monotonic() - start
+            self._after_step()
+        finished = self.budget.fraction >= 1
+        self._checkpoint(finished)
+        proposals = 0
+        if finished:
+            proposals = self._propose()
+        return {
+            "finished": finished,
+            "round": self.round,
+            "steps": self.budget.steps,
+            "seconds": round(self.budget.seconds, 1),
+            "annotated": len(self.working.annotated),
+            "proposals": proposals,
+            **self.teaching.summary(),
+        }
+
+    def _step(self) -> None:
+        plan, schedule = self.plan, self.schedule
+        for group in self.optimizer.param_groups:
+            group["lr"] = schedule.learning_rate
+        self.student.train()
+        annotated = [self.working[name] for name in self.working.annotated]
+        labelled = self.sampler.labelled(annotated, plan.labelled_batch)
+        framework = self.framework
+        unlabelled = None
+        if schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated:
+            framework = make_framework("supervised", self.rng)
+        else:
+            names = self.teaching.choose(self.working.unannotated, plan.unlabelled_batch)
+            cases = [self.working[name] for name in names]
+            unlabelled = self.sampler.unlabelled(cases, self.teaching.pseudo_labels)
+        result = framework.step(self._forward(self.student), self._forward(self.teacher), labelled, unlabelled)
+        loss = result.supervised + schedule.consistency * result.consistency
+        values = {"loss_supervised": float(result.supervised.detach())}
+        if unlabelled is not None:
+            values["loss_consistency"] = float(result.consistency.detach())
+            if unlabelled.trust.any() and result.student_probability is not None:
+                taught = generalist_loss(
+                    result.student_probability[:, 1:],
+                    unlabelled.probability,
+                    unlabelled.uncertainty,
+                    unlabelled.valid,
+                    unlabelled.trust,
+                    plan.uncertainty_temperature,
+                )
+                loss = loss + schedule.generalist * taught
+                values["loss_generalist"] = float(taught.detach())
+        values["loss"] = float(loss.detach())
+        if not np.isfinite(values["loss"]):
+            raise TrainingError("Training became unstable (the loss is not a number): train again with --fresh.")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimizer.step()
+        self.budget.steps += 1
+        decay = min(plan.ema_decay, 1 - 1 / (self.budget.steps + 1)) if self.round == 0 else plan.ema_decay
+        with torch.no_grad():
+            for mean, value in zip(self.teacher.state_dict().values(), self.student.state_dict().values(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
+        self.history.add(values)
+
+    def _forward(self, network: torch.nn.Module) -> Callable[[Tensor], Tensor]:
+        def forward(image: Tensor) -> Tensor:
+            with autocast(self.plan):
+                logits = network(image.contiguous(memory_format=torch.channels_last_3d))
+            return logits.float()
+
+        return forward
+
+    def _after_step(self) -> None:
+        now = time.monotonic()
+        if self._due(now - self.last_log, _LOG_SECONDS, _LOG_STEPS):
+            self.last_log = now
+            self._log()
+        if self._due(now - self.last_look, _LOOK_SECONDS, _LOOK_STEPS):
+            self.last_look = now
+            self._look_for_annotations()
+        if self._due(now - self.last_checkpoint, _CHECKPOINT_SECONDS, _CHECKPOINT_STEPS):
+            self.last_checkpoint = now
+            self._checkpoint(finished=False)
+        if not self.schedule.warming_up and not self.proposed_first:
+            # With steps as budget nobody waits at the screen, and with a few unlabelled cases left out nothing is lost.
+            self.proposed_first = True
+            self._checkpoint(finished=False)
+            self._propose()
+            self.last_checkpoint = time.monotonic()
+
+    def _due(self, seconds: float, every_seconds: float, every_steps: int) -> bool:
+        return self.budget.steps % every_steps == 0 if self.budget.in_steps else seconds >= every_seconds
+
+    def _log(self) -> None:
+        left = self.budget.seconds_left
+        facts = {
+            "seconds": round(self.budget.seconds, 1),
+            "step": self.budget.steps,
+            "round": self.round,
+            "phase": "supervised" if self.schedule.warming_up else "semi-supervised",
+            "learning_rate": round(self.schedule.learning_rate, 6),
+            "annotated": len(self.working.annotated),
+            **self.teaching.facts(),
+        }
+        line = self.history.write(facts)
+        self.on_event({"event": "metrics", **line})
+        self.on_event(
+            {
+                "event": "progress",
+                "fraction": round(self.budget.fraction, 4),
+                "seconds_left": None if left is None else round(left, 1),
+                "text": f"step {self.budget.steps}, loss {line.get('loss', 0.0):.3f}",
+            }
+        )
+
+    def _look_for_annotations(self) -> None:
+        before = set(self.working.annotated)
+        if not self.working.refresh():
+            return
+        if not self.working.annotated:
+            raise TrainingError(f"The last annotation of {self.project.path} was removed: annotate a case, then train.")
+        for name in before | set(self.working.annotated):
+            self.sampler.forget(name)
+        self.teaching.annotations_changed()
+        self._say(f"Annotations have changed: learning from {len(self.working.annotated)} annotated cases now.")
+
+    def _propose(self) -> int:
+        single = [_is_single(self.working, index + 1) for index in range(len(self.plan.segments))]
+        facts = {
+            "single_component": single,
+            "round": self.round,
+            "steps": self.budget.steps,
+            "annotated": self.working.annotated,
+            "framework": self.options.framework,
+            "seed": self.options.seed,
+            **self.teaching.summary(),
+        }
+        model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
+        specialist = Specialist(self.teacher, self.plan, self.project.segments, single)
+        names = list(self.working.unannotated)
+        written = write_proposals(
+            self.project, specialist, model, self.working, names, self._forward_proposals, self.should_stop
+        )
+        self._say(f"Proposals for {written} of {len(names)} cases are ready.")
+        return written
+
+    def _forward_proposals(self, event: dict[str, Any]) -> None:
+        # The progress of training goes on; that of making proposals would make the bar jump back.
+        if event["event"] != "progress":
+            self.on_event(event)
+
+    def _checkpoint(self, finished: bool) -> None:
+        state = {
+            "finished": finished,
+            "round": self.round,
+            "limit": self.budget.limit,
+            "in_steps": self.budget.in_steps,
+            "steps": self.budget.steps,
+            "seconds": self.budget.seconds,
+            "proposed_first": self.proposed_first,
+        }
+        save_training(self.project.models_dir, self.student, self.teacher, self.optimizer, state)
+
+    def _resume(self, state: dict[str, Any] | None) -> tuple[Budget, int]:
+        """The budget and number of the round: an unfinished one goes on, after a finished one the next begins."""
+        options = self.options
+        in_steps = options.steps is not None
+        limit = float(options.steps or 60.0 * (options.minutes or DEFAULT_MINUTES))
+        if state is None:
+            return Budget(limit, in_steps), 0
+        if state["finished"]:
+            self._say(f"Round {state['round'] + 1} is finished: starting round {state['round'] + 2} from its result.")
+            return Budget(limit, in_steps), int(state["round"]) + 1
+        if options.steps is None and options.minutes is None:
+            limit, in_steps = float(state["limit"]), bool(state["in_steps"])
+        budget = Budget(limit, in_steps, int(state["steps"]), float(state["seconds"]))
+        self._say(f"Going on with round {state['round'] + 1} at {budget.fraction:.0%}.")
+        return budget, int(state["round"])
+
+    def _make_plan(self) -> Plan:
+        """The saved plan on today's hardware, or a new one for a new project or --fresh."""
+        path = self.project.models_dir / "plan.json"
+        hardware = detect(self.options.device)
+        names = tuple(segment.name for segment in self.project.segments)
+        if path.exists() and not self.options.fresh:
+            plan = Plan.load(path)
+            if plan.segments == names and (plan.device == "cpu") == (hardware.device == "cpu"):
+                here = {"device": hardware.device, "bfloat16": hardware.bfloat16, "threads": hardware.cores}
+                return Plan.from_dict(plan.to_dict() | here)
+        self._say("Looking at the data.")
+        plan = make_plan(take_fingerprint(self.project), hardware, names)
+        plan.save(path)
+        return plan
+
+    def _say(self, text: str) -> None:
+        self.on_event({"event": "log", "text": text})
+
+
+def _is_single(working: WorkingSet, label: int) -> bool:
+    """Whether this segment is in one piece in every annotation (crumbs of less than 5 % do not count)."""
+    from scipy import ndimage
+
+    for name in working.annotated:
+        labels = working[name].labels
+        assert labels is not None
+        sizes = np.bincount(ndimage.label(labels == label)[0].ravel())[1:]
+        if len(sizes) > 1 and sizes.max() < 0.95 * sizes.sum():
+            return False
+    return True

@@ -1,0 +1,148 @@
+"""Which case and which place the next patch is taken from, and the patch itself as training needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semisam.learning.augmentation import Augmentation
+from semisam.learning.working import WorkingCase
+from semisam.specialists.plan import Plan
+
+
+@dataclass(frozen=True)
+class PseudoLabel:
+    """What the generalists say about one unannotated case, on its working grid.
+
+    probability  (segments, k, j, i) float16, soft
+    uncertainty  (segments, k, j, i) float16, variance over perturbed prompts
+    valid        (segments, k, j, i) bool, where an answer was given
+    trust        (segments,) float32, how much it counts
+    """
+
+    probability: np.ndarray
+    uncertainty: np.ndarray
+    valid: np.ndarray
+    trust: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelledPatch:
+    """Augmented images (batch, 1, k, j, i) with one-hot targets (batch, 1 + segments, k, j, i)."""
+
+    image: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class UnlabelledPatch:
+    """Patches of unannotated cases under one spatial map and two intensity maps, with the generalists' pseudo-labels.
+
+    weak, strong                     (batch, 1, k, j, i): what the teacher and the student see
+    probability, uncertainty, valid  (batch, segments, k, j, i); zero where there is no pseudo-label
+    trust                            (batch, segments)
+    """
+
+    weak: Tensor
+    strong: Tensor
+    probability: Tensor
+    uncertainty: Tensor
+    valid: Tensor
+    trust: Tensor
+
+
+class Sampler:
+    """Draws patches. Annotated cases and their structures are drawn evenly, whatever their size."""
+
+    def __init__(self, plan: Plan, augmentation: Augmentation, rng: np.random.Generator, device: str) -> None:
+        self._plan = plan
+        self._augmentation = augmentation
+        self._rng = rng
+        self._device = device
+        self._foreground: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def labelled(self, cases: list[WorkingCase], count: int) -> LabelledPatch:
+        images, targets = [], []
+        classes = 1 + len(self._plan.segments)
+        for index in self._rng.integers(len(cases), size=count):
+            case = cases[int(index)]
+            labels = _labels(case)
+            grid = self._augmentation.spatial(self._labelled_centre(case, labels), case.image.shape)
+            # One-hot before warping: a linear map of one-hot keeps borders smooth where nearest neighbour frays them.
+            one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), classes)
+            foreground = one_hot[..., 1:].permute(3, 0, 1, 2).float().to(self._device)
+            target = self._augmentation.warp(foreground, grid, border=False)
+            targets.append(torch.cat([1 - target.sum(0, keepdim=True), target]))
+            images.append(self._augmentation.intensity(self._augmentation.warp(self._image(case), grid, border=True)))
+        return LabelledPatch(torch.stack(images), torch.stack(targets))
+
+    def unlabelled(
+        self, cases: list[WorkingCase], pseudo_labels: dict[str, PseudoLabel]
+    ) -> UnlabelledPatch:
+        """One patch of each of ``cases``."""
+        weak, strong, parts, trust = [], [], [], []
+        segments = len(self._plan.segments)
+        for case in cases:
+            label = pseudo_labels.get(case.name)
+            grid = self._augmentation.spatial(self._unlabelled_centre(case, label), case.image.shape)
+            image = self._augmentation.warp(self._image(case), grid, border=True)
+            weak.append(self._augmentation.intensity(image, strong=False))
+            strong.append(self._augmentation.intensity(image))
+            if label is None:
+                parts.append(torch.zeros((3 * segments, *self._plan.patch), device=self._device))
+                trust.append(torch.zeros(segments, device=self._device))
+            else:
+                stacked = np.concatenate([label.probability, label.uncertainty, label.valid]).astype(np.float32)
+                parts.append(self._augmentation.warp(torch.from_numpy(stacked).to(self._device), grid, border=False))
+                trust.append(torch.from_numpy(label.trust).to(self._device))
+        probability, uncertainty, valid = torch.stack(parts).split(segments, dim=1)
+        return UnlabelledPatch(
+            torch.stack(weak), torch.stack(strong), probability, uncertainty, valid, torch.stack(trust)
+        )
+
+    def forget(self, name: str) -> None:
+        """The annotation of this case has changed."""
+        self._foreground.pop(name, None)
+
+    def _image(self, case: WorkingCase) -> Tensor:
+        return torch.from_numpy(np.asarray(case.image, np.float32))[None].to(self._device)
+
+    def _labelled_centre(self, case: WorkingCase, labels: np.ndarray) -> np.ndarray:
+        """Two of three patches hold a voxel of a segment drawn at random; a volume no larger than a patch is central."""
+        centre = self._anywhere(case)
+        if self._rng.random() < 0.67:
+            if case.name not in self._foreground:
+                found = np.argwhere(labels > 0)[:: max(1, int((labels > 0).sum()) // 5000)]
+                self._foreground[case.name] = found, labels[tuple(found.T)]
+            found, values = self._foreground[case.name]
+            if len(found):
+                wanted = self._rng.choice(np.unique(values))
+                chosen = found[values == wanted]
+                centre = self._inside(case, chosen[int(self._rng.integers(len(chosen)))].astype(float))
+        return centre
+
+    def _unlabelled_centre(self, case: WorkingCase, label: PseudoLabel | None) -> np.ndarray:
+        if label is not None and self._rng.random() < 0.67:
+            segment = int(self._rng.integers(len(label.probability)))
+            found = np.argwhere(label.probability[segment] > 0.5)
+            if len(found):
+                return self._inside(case, found[int(self._rng.integers(len(found)))].astype(float))
+        return self._anywhere(case)
+
+    def _anywhere(self, case: WorkingCase) -> np.ndarray:
+        return self._inside(case, self._rng.uniform(0, 1, 3) * (np.array(case.image.shape) - 1))
+
+    def _inside(self, case: WorkingCase, centre: np.ndarray) -> np.ndarray:
+        """Move a centre so that the patch does not hang out of the volume more than it has to."""
+        size, patch = np.array(case.image.shape), np.array(self._plan.patch)
+        low = np.minimum(patch, size) / 2 - 0.5
+        return np.clip(centre, low, np.maximum(size - 1 - low, low))
+
+
+def _labels(case: WorkingCase) -> np.ndarray:
+    if case.labels is None:
+        raise ValueError(f"case {case.name} is not annotated")
+    return case.labels

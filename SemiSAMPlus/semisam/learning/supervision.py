@@ -1,0 +1,157 @@
+"""Generalist supervision: the specialist's predictions prompt frozen generalists, whose answers teach it in turn.
+
+For one unannotated case: the teacher's probabilities -> perturbed prompts -> every generalist -> per voxel the mean and
+the variance over the prompts (the uncertainty U) -> fusion by trust * exp(-U / tau) -> a soft pseudo-label.
+(SemiSAM+, Medical Image Analysis 2025, sections 3.2 and 3.3; the gating by measured trust is ours.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from semisam.generalists.base import Generalist
+from semisam.generalists.cache import EmbeddingCache
+from semisam.learning.sampling import PseudoLabel
+from semisam.learning.trust import Trust, agreement
+from semisam.learning.working import WorkingCase
+from semisam.prompts import Prompts, perturbed_prompts
+from semisam.specialists.plan import Plan
+
+# Share of the squared disagreement between generalist and teacher that counts as uncertainty. It is kept small, for
+# where they differ is where the generalist can teach anything.
+_DISAGREEMENT = 0.1
+# Per case, a generalist counts fully when it agrees with the teacher to a Dice of 0.7 and not at all below 0.4.
+_GATE = (0.4, 0.7)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one generalist says about one case; arrays are (segments, k, j, i) float32, valid is bool."""
+
+    probability: np.ndarray
+    uncertainty: np.ndarray
+    valid: np.ndarray
+
+
+class GeneralistSupervision:
+    """Holds the generalists of a run and what is known about how far to trust each."""
+
+    def __init__(
+        self, generalists: Sequence[Generalist], cache: EmbeddingCache, plan: Plan, segment_values: Sequence[int]
+    ) -> None:
+        self._generalists = list(generalists)
+        self._cache = cache
+        self._plan = plan
+        self._values = list(segment_values)
+        self.encoding_seconds = 0.0
+        self.trust = Trust([generalist.name for generalist in generalists], len(segment_values))
+
+    @property
+    def active(self) -> bool:
+        """Whether any generalist is trusted with any segment."""
+        return any(self.trust.of(generalist.name).max() > 0 for generalist in self._generalists)
+
+    def measure_trust(
+        self, cases: Sequence[WorkingCase], predictions: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> None:
+        """Let every generalist correct predictions for annotated cases, and compare with the annotations.
+
+        predictions: (1 + segments, k, j, i) of an immature teacher for each annotated case; a mature one has learned
+        these cases by heart and would leave nothing to correct.
+        """
+        for generalist in self._generalists:
+            for case in cases:
+                probability = predictions.get(case.name)
+                if probability is None or case.labels is None:
+                    continue
+                for grouping in self._groupings():
+                    answer = self._ask(generalist, case, probability, grouping, rng)
+                    self.trust.record(generalist.name, grouping, answer.probability, probability[1:], case.labels)
+
+    def pseudo_label(
+        self, case: WorkingCase, prediction: np.ndarray, rng: np.random.Generator
+    ) -> tuple[PseudoLabel, float] | None:
+        """The fused pseudo-label of an unannotated case and its agreement (Dice) with the teacher's prediction.
+
+        prediction: (1 + segments, k, j, i) of the teacher. None when no trusted generalist has an answer: an empty
+        or tiny prediction, say, or all of them gated off.
+        """
+        shape = prediction[1:].shape
+        weight_sum = np.zeros(shape, np.float32)
+        probability_sum = np.zeros(shape, np.float32)
+        uncertainty_sum = np.zeros(shape, np.float32)
+        trust = np.zeros(len(self._values), np.float32)
+        for generalist in self._generalists:
+            measured = self.trust.of(generalist.name)
+            if not measured.max() > 0:
+                continue
+            answer = self._ask(generalist, case, prediction, self.trust.best_grouping(generalist.name), rng)
+            gate = np.clip((agreement(answer.probability, prediction[1:]) - _GATE[0]) / (_GATE[1] - _GATE[0]), 0, 1)
+            gated = (measured * gate).astype(np.float32)
+            weight = gated[:, None, None, None] * np.exp(-answer.uncertainty / self._plan.uncertainty_temperature)
+            weight *= answer.valid
+            weight_sum += weight
+            probability_sum += weight * answer.probability
+            uncertainty_sum += weight * answer.uncertainty
+            trust = np.maximum(trust, gated)
+        valid = weight_sum > 1e-4
+        if not valid.any():
+            return None
+        scale = np.where(valid, 1 / np.maximum(weight_sum, 1e-4), 0)
+        fused = probability_sum * scale
+        label = PseudoLabel(
+            fused.astype(np.float16), (uncertainty_sum * scale).astype(np.float16), valid, trust.astype(np.float32)
+        )
+        return label, float(np.mean(agreement(fused, prediction[1:])))
+
+    def _groupings(self) -> list[tuple[tuple[int, ...], ...]]:
+        """Each segment for itself, and all as one structure that the teacher divides: the border between two parts of
+        an organ may be a convention, which no generalist can see."""
+        count = len(self._values)
+        single = tuple((index,) for index in range(count))
+        return [single] if count == 1 else [single, (tuple(range(count)),)]
+
+    def _ask(
+        self,
+        generalist: Generalist,
+        case: WorkingCase,
+        prediction: np.ndarray,
+        grouping: tuple[tuple[int, ...], ...],
+        rng: np.random.Generator,
+    ) -> Answer:
+        segments = prediction[1:]
+        probability, uncertainty = np.zeros_like(segments), np.zeros_like(segments)
+        valid = np.zeros(segments.shape, bool)
+        prompts: list[Prompts] = []
+        spans: list[tuple[tuple[int, ...], slice]] = []
+        for group in grouping:
+            union = segments[list(group)].sum(0)
+            value = self._values[group[0]] if len(group) == 1 else 0
+            made = perturbed_prompts(
+                union, rng, self._plan.perturbed_prompts, segment=value, spacing=self._plan.working_spacing
+            )
+            if made:
+                spans.append((group, slice(len(prompts), len(prompts) + len(made))))
+                prompts += made
+        if not prompts:
+            return Answer(probability, uncertainty, valid)
+        start = time.monotonic()
+        embedding = self._cache.get(generalist, case.volume)
+        self.encoding_seconds += time.monotonic() - start
+        answers = generalist.predict(embedding, prompts)
+        for group, span in spans:
+            mean, variance = answers[span].mean(0), answers[span].var(0)
+            if not (mean > 0.5).any():
+                continue
+            union = segments[list(group)].sum(0)
+            doubt = variance + _DISAGREEMENT * (mean - union) ** 2
+            for index in group:
+                share = segments[index] / np.maximum(union, 1e-3) if len(group) > 1 else 1.0
+                probability[index] = mean * share
+                uncertainty[index] = doubt
+                valid[index] = True
+        return Answer(probability, uncertainty, valid)

@@ -1,0 +1,192 @@
+"""The generalists' part in a round: when to ask them about which case, within a bounded share of the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from semisam.generalists.base import Context, Example
+from semisam.generalists.cache import EmbeddingCache
+from semisam.generalists.registry import create, resolve
+from semisam.learning.sampling import PseudoLabel
+from semisam.learning.schedule import Schedule
+from semisam.learning.supervision import GeneralistSupervision
+from semisam.learning.trust import agreement
+from semisam.learning.working import WorkingSet
+from semisam.predict import predict_probabilities
+from semisam.project import Project
+from semisam.specialists.plan import Plan
+
+if TYPE_CHECKING:
+    from semisam.learning.loop import TrainOptions
+
+# Share of the training time that the generalists may take, encoding excluded.
+_SHARE = 0.12
+# Share of the training time that encoding may take on top of it.
+_ENCODING_SHARE = 0.25
+# Dice on the annotated cases at which the growing teacher is taken for the measurement of trust.
+_IMMATURE = (0.55, 0.9)
+_IMMATURE_TARGET = 0.75
+# Parts of the warm-up between two looks at the growing teacher.
+_LOOKS = 20
+
+
+class Teaching:
+    """Keeps the pseudo-labels of the unannotated cases fresh, and the trust in the generalists measured."""
+
+    def __init__(
+        self,
+        project: Project,
+        plan: Plan,
+        working: WorkingSet,
+        teacher: torch.nn.Module,
+        options: TrainOptions,
+        rng: np.random.Generator,
+        say: Callable[[str], None],
+    ) -> None:
+        self.pseudo_labels: dict[str, PseudoLabel] = {}
+        self._project = project
+        self._plan = plan
+        self._working = working
+        self._teacher = teacher
+        self._device = options.device
+        # A stream of its own: with and without generalists the same patches are drawn.
+        self._rng = np.random.default_rng([options.seed, 1])
+        self._choice = rng
+        self._say = say
+        self._names = resolve(options.generalist)
+        self._supervision: GeneralistSupervision | None = None
+        self._immature: dict[str, tuple[float, np.ndarray]] = {}
+        self._looks = 0
+        self._queue: list[str] = []
+        self._agreements: dict[str, float] = {}
+        self._step_seconds = self._asking_seconds = self._encoding_seconds = 0.0
+
+    def after_step(self, schedule: Schedule, seconds: float) -> None:
+        """Called after every step with the seconds it took."""
+        if not self._names:
+            return
+        self._step_seconds += seconds
+        budget = schedule.budget
+        if schedule.warming_up:
+            if budget.fraction / schedule.warm_up * _LOOKS >= self._looks:
+                self._looks += 1
+                self._watch_teacher()
+            return
+        if self._supervision is None:
+            self._supervision = self._start()
+        if not self._supervision.active or not self._working.unannotated:
+            return
+        if budget.steps % self._plan.refresh_every:
+            return
+        if budget.in_steps or self._affordable():
+            self._refresh_next()
+
+    def choose(self, names: Sequence[str], count: int) -> list[str]:
+        """Unannotated cases for the next patches; every second one is a case with a pseudo-label if there is any."""
+        taught = [name for name in names if name in self.pseudo_labels]
+        chosen = []
+        for index in range(count):
+            among = taught if taught and index % 2 == 0 else names
+            chosen.append(among[int(self._choice.integers(len(among)))])
+        return chosen
+
+    def annotations_changed(self) -> None:
+        """Examples and trust are made anew; annotated cases no longer need pseudo-labels."""
+        self._supervision = None
+        for name in self._working.annotated:
+            self.pseudo_labels.pop(name, None)
+
+    def facts(self) -> dict[str, Any]:
+        """For the history: trust and agreement as they are now."""
+        facts: dict[str, Any] = {}
+        if self._supervision is not None:
+            facts["trust"] = self._trust()
+            facts["pseudo_labels"] = len(self.pseudo_labels)
+        if self._agreements:
+            facts["pseudo_label_agreement"] = round(float(np.mean(list(self._agreements.values()))), 4)
+        return facts
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "generalists": list(self._names),
+            "trust": self._trust() if self._supervision is not None else {},
+            "generalist_share": round(self._asking_seconds / max(self._step_seconds, 1e-6), 4),
+            "encoding_seconds": round(self._encoding_seconds, 1),
+        }
+
+    def _trust(self) -> dict[str, dict[str, float]]:
+        assert self._supervision is not None
+        return {
+            name: {
+                segment: round(float(value), 3)
+                for segment, value in zip(self._plan.segments, self._supervision.trust.of(name), strict=True)
+            }
+            for name in self._names
+        }
+
+    def _watch_teacher(self) -> None:
+        """Keep, for each annotated case, the prediction of the growing teacher that is nearest to a mediocre one."""
+        for name in self._working.annotated:
+            case = self._working[name]
+            assert case.labels is not None
+            probability = predict_probabilities(self._teacher, self._plan, case.image)
+            truth = np.stack([case.labels == index + 1 for index in range(len(self._plan.segments))]).astype(np.float32)
+            dice = float(np.mean(agreement(probability[1:], truth)))
+            if _IMMATURE[0] <= dice <= _IMMATURE[1]:
+                distance = abs(dice - _IMMATURE_TARGET)
+                if name not in self._immature or distance < self._immature[name][0]:
+                    self._immature[name] = distance, probability
+
+    def _start(self) -> GeneralistSupervision:
+        examples = []
+        for name in self._working.annotated:
+            case = self._working[name]
+            assert case.labels is not None
+            values = np.array([0] + [segment.value for segment in self._project.segments], np.uint8)
+            examples.append(Example(name, case.volume, values[case.labels]))
+        context = Context(tuple(examples), self._plan.device)
+        generalists = [create(name, context) for name in self._names]
+        cache = EmbeddingCache(self._project.cache_dir / "embeddings")
+        values = [segment.value for segment in self._project.segments]
+        supervision = GeneralistSupervision(generalists, cache, self._plan, values)
+        cases = [self._working[name] for name in self._working.annotated]
+        predictions = {name: probability for name, (_, probability) in self._immature.items()}
+        for case in cases:
+            if case.name not in predictions:
+                predictions[case.name] = predict_probabilities(self._teacher, self._plan, case.image)
+        supervision.measure_trust(cases, predictions, self._rng)
+        for name in self._names:
+            values_in_words = ", ".join(
+                f"{segment} {value:.2f}"
+                for segment, value in zip(self._plan.segments, supervision.trust.of(name), strict=True)
+            )
+            self._say(f"Trust in {name}: {values_in_words}")
+        return supervision
+
+    def _affordable(self) -> bool:
+        asking = self._asking_seconds <= _SHARE * self._step_seconds
+        return asking and self._encoding_seconds <= _ENCODING_SHARE * self._step_seconds
+
+    def _refresh_next(self) -> None:
+        assert self._supervision is not None
+        if not self._queue:
+            self._queue = [str(name) for name in self._rng.permutation(self._working.unannotated)]
+        name = self._queue.pop()
+        if name not in self._working.unannotated:
+            return
+        case = self._working[name]
+        start, encoding = time.monotonic(), self._supervision.encoding_seconds
+        prediction = predict_probabilities(self._teacher, self._plan, case.image)
+        answer = self._supervision.pseudo_label(case, prediction, self._rng)
+        if answer is None:
+            self.pseudo_labels.pop(name, None)
+        else:
+            self.pseudo_labels[name], self._agreements[name] = answer
+        encoded = self._supervision.encoding_seconds - encoding
+        self._encoding_seconds += encoded
+        self._asking_seconds += time.monotonic() - start - encoded

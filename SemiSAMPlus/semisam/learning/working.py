@@ -1,0 +1,139 @@
+"""Working copies: every case on the plan's grid, normalized, in a memory-mapped cache.
+
+The annotation of a case is opened here and only for cases that the project releases for training; nothing else in
+``learning`` can reach an annotation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from semisam.atomic import replacing, write_json
+from semisam.project import Project
+from semisam.specialists.plan import Plan
+from semisam.volumes import Geometry, Volume, canonical, resample_image, resample_mask, working_geometry
+
+
+def normalize(voxels: np.ndarray, plan: Plan) -> np.ndarray:
+    """Zero mean and unit variance, (k, j, i) float32. CT with the project's foreground statistics, since Hounsfield
+    units mean something; everything else by its own percentiles, since its scale is arbitrary."""
+    voxels = voxels.astype(np.float32)
+    if plan.modality == "CT":
+        values = plan.intensity
+        return (np.clip(voxels, values["low"], values["high"]) - values["mean"]) / values["std"]
+    low, high = np.percentile(voxels, (0.5, 99.5))
+    voxels = np.clip(voxels, low, high)
+    return (voxels - voxels.mean()) / (voxels.std() + 1e-6 * max(1.0, abs(float(high))))
+
+
+def to_working(image: Volume, plan: Plan) -> Volume:
+    """The image on the working grid in canonical axes, normalized, float32."""
+    image = canonical(image)
+    geometry = working_geometry(image.geometry, plan.working_spacing)
+    return Volume(normalize(resample_image(image, geometry), plan), geometry)
+
+
+@dataclass(frozen=True)
+class WorkingCase:
+    """One case as training sees it: image (k, j, i) float16 and, if annotated, labels (k, j, i) uint8.
+
+    Labels are indices into the plan's segments, 1 for the first; 0 is background. ``original`` is the geometry of the
+    image file, to which every mask goes back.
+    """
+
+    name: str
+    image: np.ndarray
+    geometry: Geometry
+    original: Geometry
+    labels: np.ndarray | None
+
+    @property
+    def volume(self) -> Volume:
+        """For the generalists: the normalized image with its geometry."""
+        return Volume(np.asarray(self.image, np.float32), self.geometry)
+
+
+class WorkingSet:
+    """All cases of a project. ``refresh`` notices annotations and cases that came or went."""
+
+    def __init__(self, project: Project, plan: Plan) -> None:
+        self._project = project
+        self._plan = plan
+        self._folder = project.cache_dir / "working"
+        self._cases: dict[str, WorkingCase] = {}
+        self._revisions: dict[str, int] = {}
+        self.annotated: list[str] = []
+        self.unannotated: list[str] = []
+        self.refresh()
+
+    def __getitem__(self, name: str) -> WorkingCase:
+        if name not in self._cases:
+            self._cases[name] = self._make(name)
+        return self._cases[name]
+
+    def refresh(self) -> bool:
+        """Look at the project again; True when the annotations to learn from have changed."""
+        self._project.reload()
+        names = self._project.training_cases()
+        revisions = {}
+        for name in names:
+            record = self._project.cases[name].annotation
+            revisions[name] = record.revision if record else 0
+        changed = revisions != self._revisions
+        for name in [name for name in self._cases if name not in self._project.cases]:
+            del self._cases[name]
+        for name in set(self._revisions) - set(revisions):
+            if name in self._cases:
+                case = self._cases[name]
+                self._cases[name] = replace(case, labels=None)
+        for name, revision in revisions.items():
+            if self._revisions.get(name) != revision:
+                case = self[name]
+                self._cases[name] = replace(case, labels=self._labels(name, case.geometry))
+        self._revisions = revisions
+        self.annotated = sorted(names)
+        self.unannotated = sorted(set(self._project.cases) - set(names))
+        return changed
+
+    def _labels(self, name: str, geometry: Geometry) -> np.ndarray:
+        values = [segment.value for segment in self._project.segments]
+        mask = resample_mask(canonical(self._project.annotation(name)), geometry, values)
+        index = np.zeros(256, np.uint8)
+        index[values] = np.arange(1, len(values) + 1)
+        return index[mask]
+
+    def _make(self, name: str) -> WorkingCase:
+        path = self._folder / f"{name}-{self._key(self._project.cases[name].image)}.npy"
+        beside = path.with_suffix(".json")
+        try:
+            data = json.loads(beside.read_text("utf-8"))
+            geometry, original = (_geometry(data[key]) for key in ("working", "original"))
+            image = np.load(path, mmap_mode="r")
+            if image.shape == geometry.shape:
+                return WorkingCase(name, image, geometry, original, None)
+        except (OSError, ValueError, KeyError, TypeError, EOFError):
+            pass  # not there, or cut short by a kill: made anew
+        volume = self._project.image(name)
+        working = to_working(volume, self._plan)
+        image = working.voxels.astype(np.float16)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, image)
+        write_json(beside, {"working": asdict(working.geometry), "original": asdict(volume.geometry)})
+        return WorkingCase(name, image, working.geometry, volume.geometry, None)
+
+    def _key(self, image: Path) -> str:
+        """Changes with the image file and with everything in the plan that the working copy depends on."""
+        status = image.stat() if image.exists() else None
+        stamp = (str(image), status.st_size, status.st_mtime_ns) if status else (str(image),)
+        plan = (self._plan.working_spacing, self._plan.modality, sorted(self._plan.intensity.items()))
+        return hashlib.blake2b(repr((stamp, plan)).encode(), digest_size=8).hexdigest()
+
+
+def _geometry(data: dict[str, list[float]]) -> Geometry:
+    return Geometry(*(tuple(data[key]) for key in ("shape", "spacing", "origin", "direction")))  # type: ignore[arg-type]

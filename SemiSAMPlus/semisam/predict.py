@@ -1,0 +1,251 @@
+"""Prediction: the specialist on whole volumes, with uncertainty, confidence, and masks on the original grids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from scipy import ndimage
+
+from semisam.errors import UsageError
+from semisam.learning.checkpoints import load_specialist
+from semisam.learning.working import WorkingSet, to_working
+from semisam.project import Project
+from semisam.segments import Segment
+from semisam.specialists.hardware import detect
+from semisam.specialists.network import make_network
+from semisam.specialists.plan import Plan
+from semisam.volume_files import case_name, read_image, write_mask
+from semisam.volumes import Geometry, Volume, resample_probabilities
+
+Event = Callable[[dict[str, Any]], None]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A case as the specialist sees it, on the original grid of its image.
+
+    mask         uint8, values of the project's segments
+    uncertainty  uint8, per cent: 0 where the specialist is certain, 100 where it tosses a coin
+    confidence   0 to 1: the Dice that the specialist expects of its own mask, mean over the segments
+    volumes_ml   volume of each segment
+    """
+
+    mask: Volume
+    uncertainty: Volume
+    confidence: float
+    volumes_ml: dict[str, float]
+
+
+class Specialist:
+    """A trained network with its plan, ready to predict."""
+
+    def __init__(
+        self, network: torch.nn.Module, plan: Plan, segments: Sequence[Segment], single: Sequence[bool]
+    ) -> None:
+        self._network = network.eval()
+        self.plan = plan
+        self._segments = segments
+        self._single = single
+
+    @classmethod
+    def load(cls, project: Project, device: str = "auto") -> tuple[Specialist, str]:
+        """The project's specialist and its name. Raises TrainingError when there is none yet."""
+        weights, plan, facts = load_specialist(project.models_dir)
+        hardware = detect(device)
+        plan = Plan.from_dict(
+            plan.to_dict() | {"device": hardware.device, "bfloat16": hardware.bfloat16, "threads": hardware.cores}
+        )
+        torch.set_num_threads(plan.threads)
+        network = make_network(plan)
+        network.load_state_dict(weights)
+        specialist = cls(network.to(plan.device), plan, project.segments, facts["single_component"])
+        return specialist, str(facts["weights"]).removesuffix(".safetensors")
+
+    def predict(self, image: np.ndarray, working: Geometry, original: Geometry) -> Prediction:
+        """image: (k, j, i) normalized, on the working grid."""
+        probability = predict_probabilities(self._network, self.plan, image)
+        confidence = expected_dice(probability)
+        doubt = _entropy(probability)
+        maps = resample_probabilities(np.concatenate([probability[1:], doubt[None]]), working, original)
+        labels = _labels(maps[:-1])
+        if self.plan.clean_up:
+            labels = clean_up(labels, self._single)
+        voxel_ml = float(np.prod(original.spacing)) / 1000.0
+        counts = np.bincount(labels.ravel(), minlength=len(self._segments) + 1)
+        values = np.array([0] + [segment.value for segment in self._segments], np.uint8)
+        return Prediction(
+            Volume(values[labels], original),
+            Volume((maps[-1] * 100).round().astype(np.uint8), original),
+            confidence,
+            {
+                segment.name: round(float(count) * voxel_ml, 4)
+                for segment, count in zip(self._segments, counts[1:], strict=True)
+            },
+        )
+
+
+def autocast(plan: Plan) -> torch.autocast:
+    """The precision of the plan, for training and prediction alike."""
+    return torch.autocast(plan.device.partition(":")[0], torch.bfloat16, enabled=plan.bfloat16)
+
+
+def predict_probabilities(network: torch.nn.Module, plan: Plan, image: np.ndarray) -> np.ndarray:
+    """(k, j, i) normalized working image -> (1 + segments, k, j, i) float32 probabilities.
+
+    A volume of up to about two patches goes through the network whole; larger ones by windows with Gaussian overlap.
+    """
+    tensor = torch.from_numpy(np.array(image, np.float32))[None, None].to(plan.device)
+    whole = [-(-size // step) * step for size, step in zip(image.shape, plan.total_stride, strict=True)]
+    small = np.prod(whole) <= 2.5 * np.prod(plan.patch)
+
+    def forward(patch: torch.Tensor) -> torch.Tensor:
+        with autocast(plan):
+            logits = network(patch.contiguous(memory_format=torch.channels_last_3d))
+        return torch.softmax(logits.float(), 1)
+
+    with torch.inference_mode():
+        probability = sliding_window_inference(
+            tensor,
+            roi_size=tuple(whole) if small else plan.patch,
+            sw_batch_size=1 if plan.device == "cpu" else 4,
+            predictor=forward,
+            overlap=0.375,
+            mode="gaussian",
+            padding_mode="replicate",
+        )
+    assert isinstance(probability, torch.Tensor)
+    return probability[0].cpu().numpy()
+
+
+def expected_dice(probability: np.ndarray) -> float:
+    """The Dice that the probabilities promise for their own mask, mean over the segments; 0 for an empty one.
+
+    probability is (1 + segments, k, j, i). With calibrated probabilities this is the expectation of the true Dice.
+    """
+    winner = probability.argmax(0)
+    values = []
+    for index in range(1, len(probability)):
+        mask = winner == index
+        values.append(2 * probability[index][mask].sum() / (probability[index].sum() + mask.sum() + 1e-6))
+    return float(np.mean(values))
+
+
+def clean_up(labels: np.ndarray, single: Sequence[bool]) -> np.ndarray:
+    """Keep the largest piece of each segment that is in one piece in every annotation. labels: index of segment + 1."""
+    labels = labels.copy()
+    for index, alone in enumerate(single, start=1):
+        if not alone:
+            continue
+        pieces, count = ndimage.label(labels == index)
+        if count > 1:
+            sizes = np.bincount(pieces.ravel())
+            sizes[0] = 0
+            labels[(pieces > 0) & (pieces != sizes.argmax())] = 0
+    return labels
+
+
+def propose(
+    project: Project, on_event: Event, should_stop: Stop, device: str = "auto", names: Sequence[str] | None = None
+) -> int:
+    """Write a proposal for every unannotated case (or those named); returns how many were written.
+
+    Raises TrainingError when the project has no trained model.
+    """
+    specialist, model = Specialist.load(project, device)
+    working = WorkingSet(project, specialist.plan)
+    return write_proposals(project, specialist, model, working, names or working.unannotated, on_event, should_stop)
+
+
+def write_proposals(
+    project: Project,
+    specialist: Specialist,
+    model: str,
+    working: WorkingSet,
+    names: Sequence[str],
+    on_event: Event,
+    should_stop: Stop,
+) -> int:
+    start, written = time.monotonic(), 0
+    for index, name in enumerate(names):
+        if should_stop():
+            break
+        case = working[name]
+        prediction = specialist.predict(case.image, case.geometry, case.original)
+        project.set_proposal(
+            name,
+            prediction.mask,
+            model=model,
+            confidence=prediction.confidence,
+            uncertainty=prediction.uncertainty,
+            details={"volumes_ml": prediction.volumes_ml},
+        )
+        written += 1
+        seconds = time.monotonic() - start
+        on_event({"event": "proposal-ready", "case": name, "confidence": round(prediction.confidence, 4)})
+        on_event(
+            {
+                "event": "progress",
+                "text": f"proposal {index + 1} of {len(names)}",
+                "fraction": (index + 1) / len(names),
+                "seconds_left": round(seconds / (index + 1) * (len(names) - index - 1), 1),
+            }
+        )
+    return written
+
+
+def segment(
+    project: Project, images: Sequence[Path], folder: Path, on_event: Event, device: str = "auto"
+) -> list[dict[str, Any]]:
+    """Segment new volumes with the project's model; masks go to ``folder`` on the grids of their images.
+
+    NIfTI images get NIfTI masks, all others .seg.nrrd. Returns a dict for each: image, mask, confidence, volumes_ml,
+    seconds. Raises VolumeError, TrainingError; UsageError when two images would be written to one mask.
+    """
+    specialist, model = Specialist.load(project, device)
+    names = [case_name(path) for path in images]
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise UsageError(f'Several images are called "{doubled.pop()}": segment them into different folders.')
+    folder.mkdir(parents=True, exist_ok=True)
+    results = []
+    for index, (path, name) in enumerate(zip(images, names, strict=True)):
+        start = time.monotonic()
+        image = read_image(path)
+        working = to_working(image, specialist.plan)
+        prediction = specialist.predict(working.voxels, working.geometry, image.geometry)
+        suffix = ".nii.gz" if path.name.casefold().endswith((".nii", ".nii.gz")) else ".seg.nrrd"
+        target = folder / f"{name}{suffix}"
+        write_mask(target, prediction.mask, project.segments)
+        results.append(
+            {
+                "image": str(path),
+                "mask": str(target),
+                "model": model,
+                "confidence": round(prediction.confidence, 4),
+                "volumes_ml": prediction.volumes_ml,
+                "seconds": round(time.monotonic() - start, 2),
+            }
+        )
+        text = f"{name}: {target}"
+        on_event({"event": "progress", "text": text, "fraction": (index + 1) / len(images), "seconds_left": None})
+    return results
+
+
+def _labels(maps: np.ndarray) -> np.ndarray:
+    """(segments, k, j, i) probabilities -> (k, j, i) uint8 index of segment + 1, 0 where background is the likelier."""
+    best = maps.max(0)
+    return np.where(best > 1 - maps.sum(0), maps.argmax(0) + 1, 0).astype(np.uint8)
+
+
+def _entropy(probability: np.ndarray) -> np.ndarray:
+    """(1 + segments, k, j, i) -> (k, j, i) entropy in bits, at most 1."""
+    entropy = -(probability * np.log2(np.maximum(probability, 1e-6))).sum(0)
+    return np.clip(entropy, 0, 1).astype(np.float32)

@@ -1,0 +1,175 @@
+"""The plan: every number of a training run, made from the data fingerprint and the hardware, kept as readable JSON.
+
+A person can open ``models/plan.json``, see why things are as they are, and change them; training reads it back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semisam.atomic import write_json
+from semisam.errors import PlanError
+from semisam.specialists.fingerprint import Fingerprint
+from semisam.specialists.hardware import Hardware
+
+SCHEMA = 1
+
+# Voxels of one patch. On a CPU about 0.1 s a training step; a GPU takes what its memory holds.
+_CPU_PATCH_VOXELS = 131_072
+_GPU_PATCH_VOXELS = 1_500_000
+# The whole volume may be this many patches, which bounds the time of a proposal.
+_PATCHES_PER_VOLUME = 16
+# Memory of training, measured: bytes for one patch voxel and one channel of the first level, all activations included.
+_BYTES_PER_VOXEL_AND_CHANNEL = 60
+
+
+@dataclass(frozen=True)
+class Plan:
+    """See the module. Triples are (k, j, i) in canonical axes; spacing in mm; times are fractions of the budget."""
+
+    segments: tuple[str, ...]
+    modality: str
+    working_spacing: tuple[float, float, float]
+    patch: tuple[int, int, int]
+    channels: tuple[int, ...]
+    strides: tuple[tuple[int, int, int], ...]
+    intensity: dict[str, float]
+    device: str
+    bfloat16: bool
+    threads: int
+    memory_mb: int
+    labelled_batch: int = 2
+    unlabelled_batch: int = 2
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    ema_decay: float = 0.99
+    warm_up: float = 0.2
+    warm_up_seconds: float = 90.0
+    anneal_from: float = 0.5
+    mirror: bool = False
+    copy_paste: bool = True
+    consistency_weight: float = 1.0
+    generalist_weight: float = 1.0
+    uncertainty_temperature: float = 0.1
+    refresh_every: int = 8
+    perturbed_prompts: int = 4
+    clean_up: bool = True
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def save(self, path: Path) -> None:
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Raises PlanError when the file is damaged, newer than this program, or holds unknown or missing entries."""
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            if data.get("schema", 0) > SCHEMA:
+                raise PlanError(f"{path} was written by a newer version of this program: update it to open the project.")
+            return cls.from_dict(data)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PlanError(f"{path} is not a valid plan ({error}): delete it and a new plan is made.") from error
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Plan:
+        known = {field.name for field in fields(cls)}
+        unknown = set(data) - known
+        if unknown:
+            raise ValueError(f"unknown entry {', '.join(sorted(unknown))}")
+        values = dict(data)
+        for key in ("segments", "working_spacing", "patch", "channels"):
+            values[key] = tuple(values[key])
+        values["strides"] = tuple(tuple(stride) for stride in values["strides"])
+        return cls(**values)
+
+    @property
+    def total_stride(self) -> tuple[int, int, int]:
+        """Patches are multiples of this."""
+        k, j, i = np.prod(np.array(self.strides), axis=0)
+        return int(k), int(j), int(i)
+
+    def in_words(self) -> str:
+        spacing = " x ".join(f"{value:.2f}" for value in self.working_spacing)
+        patch = " x ".join(str(size) for size in self.patch)
+        precision = "bfloat16" if self.bfloat16 else "float32"
+        return (
+            f"{self.modality}, working spacing {spacing} mm, patch {patch} voxels, network {self.channels[0]} to "
+            f"{self.channels[-1]} channels, {precision}, {self.threads} threads"
+        )
+
+
+def make_plan(fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str, ...]) -> Plan:
+    """Choose working spacing, patch and network so that one patch sees the structure whole and memory is kept.
+
+    Raises PlanError when not even the smallest patch fits into the memory.
+    """
+    gpu = hardware.device != "cpu"
+    channels = (32, 64, 128, 256) if gpu else (16, 32, 64, 128)
+    memory_mb = int(hardware.memory_mb * (0.8 if gpu else 0.4))
+    budget = _GPU_PATCH_VOXELS if gpu else _CPU_PATCH_VOXELS
+    items = 6  # two labelled and two unlabelled patches of the student, two of the teacher
+    budget = min(budget, memory_mb * 2**20 // (_BYTES_PER_VOXEL_AND_CHANNEL * channels[0] * items))
+    if budget < 16**3:
+        raise PlanError(f"{hardware.in_words()} has too little memory to train: at least 1 GB is needed.")
+
+    extent = np.array(fingerprint.shape) * np.array(fingerprint.spacing)
+    spacing = _working_spacing(np.array(fingerprint.spacing), extent, np.array(fingerprint.foreground_mm), budget)
+    strides = _strides(spacing)
+    patch = _patch(extent / spacing, np.prod(np.array(strides), axis=0), budget)
+    sided = any(word in name.casefold().split() for name in segments for word in ("left", "right", "l", "r"))
+    return Plan(
+        segments=segments,
+        modality=fingerprint.modality,
+        working_spacing=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+        patch=patch,
+        channels=channels,
+        strides=strides,
+        intensity=fingerprint.intensity,
+        device=hardware.device,
+        bfloat16=hardware.bfloat16,
+        threads=hardware.cores,
+        memory_mb=memory_mb,
+        mirror=not sided,
+    )
+
+
+def _working_spacing(spacing: np.ndarray, extent: np.ndarray, foreground: np.ndarray, budget: int) -> np.ndarray:
+    """Coarsen the finest axis step by step until the structure with its surroundings is one patch.
+
+    Thick slices are thus kept as they are while the plane is coarsened first.
+    """
+    surroundings = np.minimum(extent, foreground * 1.6)
+    spacing = spacing.copy()
+    while np.prod(surroundings / spacing) > budget or np.prod(extent / spacing) > _PATCHES_PER_VOLUME * budget:
+        finest = spacing <= spacing.min() * 1.01
+        spacing[finest] *= 1.02
+    return np.round(spacing, 4)
+
+
+def _strides(spacing: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+    """Halve an axis only where its voxels are not already far longer than the others."""
+    levels, current = [], spacing.copy()
+    for _ in range(3):
+        halve = current < 2.0 * current.min()
+        levels.append(tuple(2 if flag else 1 for flag in halve))
+        current = current * np.where(halve, 2, 1)
+    return tuple((k, j, i) for k, j, i in levels)
+
+
+def _patch(size: np.ndarray, multiple: np.ndarray, budget: int) -> tuple[int, int, int]:
+    """The typical volume with a little air if it fits, else a part of it with the volume's proportions."""
+    wanted = size * 1.05
+    # Scaling all axes alike could take a thin axis below what the network halves, so thin axes are kept.
+    while True:
+        patch = np.maximum(np.round(wanted / multiple), 1) * multiple
+        if np.prod(patch) <= budget * 1.25 or np.all(patch <= multiple * 2):
+            return int(patch[0]), int(patch[1]), int(patch[2])
+        wanted[np.argmax(wanted / multiple)] *= 0.95

@@ -1,0 +1,219 @@
+"""Mean Dice on held-out cases after training with few annotated cases: the project's main quality benchmark.
+
+    python Testing/benchmarks/few_labels.py hippocampus --labels 1 2 4 8 --choices 3 --minutes 10
+    python Testing/benchmarks/few_labels.py left_atrium --labels 1 4 --minutes 20 --generalist none
+    python Testing/benchmarks/few_labels.py hippocampus --table
+
+The cases are split by a fixed seed into a pool and a test set; in the pool, N cases drawn by another seed are
+annotated. Test cases never enter the project: they are segmented as new volumes and compared on their original grid.
+Every run is one line of ``results/few_labels.jsonl``; runs that are there already are not repeated.
+``--set key=value`` changes entries of the plan, for comparing variants (name them with ``--variant``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semisam.learning.loop import TrainOptions, train
+from semisam.learning.working import to_working
+from semisam.predict import Specialist
+from semisam.project import Project
+from semisam.segments import Segment, parse_segments
+from semisam.specialists.fingerprint import take_fingerprint
+from semisam.specialists.hardware import detect
+from semisam.specialists.plan import make_plan
+from semisam.volume_files import read_image, read_mask
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+RESULTS = Path(__file__).resolve().parent / "results" / "few_labels.jsonl"
+SETS = {
+    "hippocampus": ("1=anterior,2=posterior", 90),
+    "left_atrium": ("1=left atrium", 60),
+    "acdc": ("1=right ventricle,2=myocardium,3=left ventricle", 60),
+}
+SEED = 2026
+
+
+def split(data: str) -> tuple[list[str], list[str]]:
+    """Names of the pool and of the test cases. ACDC is split by patient, of whom each has two volumes."""
+    names = sorted(path.name.removesuffix(".nii.gz") for path in (DATA / data / "images").glob("*.nii.gz"))
+    groups = sorted({name.partition("_")[0] if data == "acdc" else name for name in names})
+    order = [groups[index] for index in np.random.default_rng(SEED).permutation(len(groups))]
+    pool = set(order[: SETS[data][1]])
+    in_pool = [(name.partition("_")[0] if data == "acdc" else name) in pool for name in names]
+    return (
+        [name for name, inside in zip(names, in_pool, strict=True) if inside],
+        [name for name, inside in zip(names, in_pool, strict=True) if not inside],
+    )
+
+
+def annotated_cases(pool: list[str], labels: int, choice: int) -> list[str]:
+    """The first ``labels`` of a random order, so that the 2 of a choice contain its 1."""
+    order = np.random.default_rng([SEED, choice]).permutation(len(pool))
+    return sorted(pool[index] for index in order[:labels])
+
+
+def make_project(folder: Path, data: str, annotated: list[str], pool: list[str]) -> Project:
+    segments = parse_segments(SETS[data][0])
+    project = Project.create(folder, segments)
+    for name in pool:
+        project.add_case(name, DATA / data / "images" / f"{name}.nii.gz")
+    for name in annotated:
+        geometry = project.image(name).geometry
+        mask = read_mask(DATA / data / "labels" / f"{name}.nii.gz", segments, geometry)
+        project.set_annotation(name, mask, author="benchmark", source="reference")
+    return project
+
+
+def dice(predicted: np.ndarray, reference: np.ndarray, segments: tuple[Segment, ...]) -> list[float]:
+    values = []
+    for segment in segments:
+        one, two = predicted == segment.value, reference == segment.value
+        total = int(one.sum() + two.sum())
+        values.append(2 * int((one & two).sum()) / total if total else 1.0)
+    return values
+
+
+def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    pool, test = split(data)
+    test = test[:: arguments.every]
+    project = make_project(folder, data, annotated_cases(pool, labels, choice), pool)
+    if arguments.set:
+        names = tuple(segment.name for segment in project.segments)
+        plan = make_plan(take_fingerprint(project), detect(), names)
+        changes = {key: json.loads(value) for key, _, value in (item.partition("=") for item in arguments.set)}
+        replace(plan, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}).save(
+            project.models_dir / "plan.json"
+        )
+    first: list[float] = []
+    start, cpu = time.monotonic(), time.process_time()
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["event"] == "proposal-ready":
+            first.append(time.monotonic() - start)
+        if event["event"] == "log":
+            print("   ", event["text"], flush=True)
+
+    options = TrainOptions(
+        minutes=None if arguments.steps else arguments.minutes,
+        steps=arguments.steps,
+        framework=arguments.framework,
+        generalist=arguments.generalist,
+        seed=choice,
+    )
+    summary = train(project, options, watch, lambda: False)
+    seconds = time.monotonic() - start
+    cpu = time.process_time() - cpu
+    specialist, _ = Specialist.load(project)
+    scores, confidences = [], []
+    for name in test:
+        image = read_image(DATA / data / "images" / f"{name}.nii.gz")
+        working = to_working(image, specialist.plan)
+        prediction = specialist.predict(working.voxels, working.geometry, image.geometry)
+        reference = read_mask(DATA / data / "labels" / f"{name}.nii.gz", project.segments, image.geometry)
+        scores.append(dice(prediction.mask.voxels, reference.voxels, project.segments))
+        confidences.append(prediction.confidence)
+    table = np.array(scores)
+    unannotated = len(pool) - labels
+    return {
+        "data": data,
+        "labels": labels,
+        "choice": choice,
+        "minutes": arguments.minutes,
+        "steps": summary["steps"],
+        "generalist": arguments.generalist,
+        "framework": arguments.framework,
+        "variant": arguments.variant,
+        "dice": round(float(table.mean()), 4),
+        "per_segment": [round(float(value), 4) for value in table.mean(0)],
+        "worst_tenth": round(float(np.percentile(table.mean(1), 10)), 4),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu, 1),
+        "cores": len(os.sched_getaffinity(0)),
+        "first_proposals_seconds": round(first[unannotated - 1], 1) if len(first) >= unannotated else None,
+        "trust": summary["trust"],
+        "generalist_share": summary["generalist_share"],
+        "encoding_seconds": summary["encoding_seconds"],
+        "per_case": [round(float(value), 4) for value in table.mean(1)],
+        "confidence": [round(float(value), 4) for value in confidences],
+    }
+
+
+def table() -> str:
+    """Markdown: mean Dice over the choices, each choice in brackets."""
+    cells: dict[tuple[Any, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    counts = set()
+    for line in RESULTS.read_text().splitlines():
+        result = json.loads(line)
+        row = tuple(result[key] for key in ("data", "minutes", "cores", "framework", "generalist", "variant"))
+        cells[row][result["labels"]].append(result["dice"])
+        counts.add(result["labels"])
+    columns = sorted(counts)
+    lines = [
+        "| data | minutes | cores | framework | generalist | variant | "
+        + " | ".join(f"{count} annotated" for count in columns) + " |",
+        "|" + "---|" * (6 + len(columns)),
+    ]  # fmt: skip
+    for row, values in sorted(cells.items(), key=str):
+        texts = []
+        for count in columns:
+            scores = values.get(count, [])
+            each = ", ".join(f"{score:.3f}" for score in scores)
+            texts.append(f"**{np.mean(scores):.3f}** ({each})" if scores else "")
+        lines.append("| " + " | ".join([*(str(item) for item in row), *texts]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=sorted(SETS))
+    parser.add_argument("--labels", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--generalist", default="auto")
+    parser.add_argument("--framework", default="mean-teacher")
+    parser.add_argument("--variant", default="")
+    parser.add_argument("--set", nargs="*", default=[])
+    parser.add_argument("--every", type=int, default=1, help="evaluate every n-th test case only")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--keep", type=Path, default=None, help="keep the project in this folder")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table())
+        return
+    if not DATA.is_dir():
+        sys.exit(f"The data of this benchmark is not at {DATA}.")
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    keys = ("data", "labels", "choice", "minutes", "generalist", "framework", "variant")
+    done = set()
+    if arguments.results.exists():
+        lines = [json.loads(line) for line in arguments.results.read_text().splitlines()]
+        done = {tuple(line[key] for key in keys) for line in lines}
+    for choice in arguments.choices:
+        for labels in arguments.labels:
+            values = vars(arguments) | {"labels": labels, "choice": choice}
+            if tuple(values[key] for key in keys) in done:
+                continue
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = arguments.keep or Path(temporary)
+                result = run(arguments.data, labels, choice, arguments, folder / f"{arguments.data}-{labels}-{choice}")
+            with arguments.results.open("a") as file:
+                file.write(json.dumps(result) + "\n")
+            print({key: result[key] for key in (*keys, "dice", "per_segment", "steps", "cpu_seconds")}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
