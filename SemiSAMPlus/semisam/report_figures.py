@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _TEXT = "#010203"
 # Legible on white and on near-black alike.
 _COLORS = ("#3b82c4", "#e08a2e", "#3fa66b", "#c0567f", "#8b6fd1", "#9a8f3c")
-_STYLE = {
+# Any: the stubs want a type for every single key.
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -30,10 +31,8 @@ _STYLE = {
     "grid.alpha": 0.15,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color"),
-        _TEXT,
-    ),
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), _TEXT),
+    **dict.fromkeys(("xtick.color", "ytick.color", "grid.color"), _TEXT),
 }
 _LOSSES = (
     ("loss", "all together"),

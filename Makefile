@@ -1,0 +1,38 @@
+# make demo   the whole job on made-up volumes, with a report at the end (about 4 minutes after installation)
+# make test   the tests
+# make lint   ruff and mypy
+# make bench  the quick benchmarks; see Testing/benchmarks/README.md for the long ones
+# Each one first makes .venv with everything in it.
+
+PYTHON ?= python3
+# On Linux, torch from PyPI comes with gigabytes of CUDA libraries. On a machine without an NVIDIA GPU use
+#   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/semisam demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python Testing/benchmarks/start_up.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Python 3.11 or 3.12 is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -e '.[dev]'
+	touch $@
