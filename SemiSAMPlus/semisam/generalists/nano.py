@@ -4,7 +4,8 @@ It works like SAM, in three dimensions and in millimeters: ``encode`` keeps a re
 of the whole volume; ``predict`` chooses a window in which the prompted object has a sensible size, encodes it unless it
 is the whole volume, and decodes all prompts of a window together. A box or a mask says how large the object is. Clicks
 alone do not: then the first window is 18 cm wide, the next the whole volume if the answer runs into the faces of the
-first, and an object that turns out to be small is looked at again in a window of its own size. For corrections, give all clicks and the previous answer as mask.
+first, and an object that turns out to be small is looked at again in a window of its own size. For corrections, give
+all clicks and the previous answer as mask.
 
 Weights and model card: Resources/Models/nano.safetensors and nano.json. See semisam.pretraining for how they are made.
 """
@@ -25,9 +26,8 @@ import torch
 from semisam.errors import GeneralistError
 from semisam.generalists import nano_windows as windows
 from semisam.generalists.base import Context, Embedding
-from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, Features, NanoNetwork, click_maps
+from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, Features, NanoNetwork, click_maps, normalize
 from semisam.generalists.nano_windows import Grid
-from semisam.pretraining.synthesis import normalize
 from semisam.prompts import Prompts
 from semisam.volumes import Volume
 
@@ -67,7 +67,7 @@ class Nano:
         self._device = torch.device(hardware.device)
         self._bfloat16 = _bfloat16_is_native() if hardware.device == "cpu" else hardware.bfloat16
         self._network, digest = _load(weights or weights_path())
-        self._network.to(self._device, memory_format=torch.channels_last_3d)
+        self._network.to(self._device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.fingerprint = f"nano-{_VERSION}-{digest}"
 
     def encode(self, volume: Volume) -> Embedding:

@@ -92,9 +92,10 @@ class NanoNetwork(nn.Module):
         self.answer = nn.Conv3d(fine, 8, 1)
         # A weak start: a mask prompt counts as logits of +-1, everything else has to be earned from the image.
         self.mask_skip = nn.Parameter(torch.ones(1))
-        nn.init.constant_(self.answer.bias, -1.0)
         with torch.no_grad():
             self.answer.weight.mul_(0.5)
+            if self.answer.bias is not None:
+                self.answer.bias.fill_(-1.0)
 
     def encode(self, image: Tensor) -> Features:
         """Features of an image (b, 1, k, j, i), normalized; sides are multiples of GRID_MULTIPLE."""
@@ -208,6 +209,22 @@ def click_maps(points: Tensor, labels: Tensor, shape: Sequence[int]) -> Tensor:
                     bump = k[:, None, None] * j[:, None] * i
                     maps[item, channel + order] = torch.maximum(maps[item, channel + order], bump)
     return maps
+
+
+def normalize(image: Tensor, view: Tensor) -> Tensor:
+    """Clamp to the 0.5 % quantiles, zero mean and unit deviation inside ``view`` (bool), 0 outside.
+
+    The input of ``encode``, (k, j, i) in and out. Made-up and real images both come through here, so training
+    and use see the same intensities.
+    """
+    inside = image[view]
+    if inside.numel() == 0:
+        return torch.zeros_like(image)
+    sample = inside[:: max(1, inside.numel() // 8000)]
+    low, high = torch.quantile(sample, torch.tensor([0.005, 0.995]))
+    inside = inside.clamp(low, high)
+    deviation, mean = torch.std_mean(inside)
+    return torch.where(view, (image.clamp(low, high) - mean) / (deviation + 1e-5), torch.zeros(()))
 
 
 def space_to_depth(x: Tensor) -> Tensor:

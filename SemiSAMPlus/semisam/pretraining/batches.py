@@ -8,9 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, click_maps
+from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, click_maps, normalize
 from semisam.pretraining.prompt_simulation import SimulatedPrompts, bounds
-from semisam.pretraining.synthesis import MAX_TARGETS, World, normalize
+from semisam.pretraining.synthesis import MAX_TARGETS, World
 
 _FEWEST_VOXELS = 60
 

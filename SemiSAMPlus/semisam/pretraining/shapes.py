@@ -74,13 +74,13 @@ def rotation(rng: np.random.Generator) -> torch.Tensor:
 
 
 def solid(
-    rng: np.random.Generator, grid: torch.Tensor, radius: float, center: Sequence[float], kind: str | None = None
+    rng: np.random.Generator, grid: torch.Tensor, radius: float, center: np.ndarray, kind: str | None = None
 ) -> torch.Tensor:
     """(k, j, i) approximate signed distance to a random solid of about ``radius`` round ``center`` (cube units)."""
     kind = kind or str(rng.choice(KINDS))
     if kind == "cluster":
         return _cluster(rng, grid, radius, center)
-    local = grid - torch.tensor(np.asarray(center), dtype=torch.float32).view(3, 1, 1, 1)
+    local = grid - torch.tensor(center, dtype=torch.float32).view(3, 1, 1, 1)
     local = (rotation(rng) @ local.reshape(3, -1)).reshape(local.shape)
     if kind == "tube":
         return _tube(rng, local, radius)
@@ -122,11 +122,11 @@ def _tube(rng: np.random.Generator, local: torch.Tensor, radius: float) -> torch
     return distance
 
 
-def _cluster(rng: np.random.Generator, grid: torch.Tensor, radius: float, center: Sequence[float]) -> torch.Tensor:
+def _cluster(rng: np.random.Generator, grid: torch.Tensor, radius: float, center: np.ndarray) -> torch.Tensor:
     """Smooth union of two to four simple solids: chambers with vessels, lobed organs."""
     members = []
     for _ in range(int(rng.integers(2, 5))):
-        place = np.asarray(center) + rng.uniform(-0.6, 0.6, 3) * radius
+        place = center + rng.uniform(-0.6, 0.6, 3) * radius
         kind = str(rng.choice(["ellipsoid", "superquadric", "tube", "blob"]))
         members.append(solid(rng, grid, radius * rng.uniform(0.35, 0.7), place, kind))
     softness = 0.04

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as functional
 from scipy import ndimage
 
+from semisam.generalists.nano_network import normalize
 from semisam.pretraining.shapes import blur, cube_grid, rotation, smooth_noise, solid, warped_grid
 
 MAX_TARGETS = 3
@@ -277,18 +278,3 @@ def _field_of_view(rng: np.random.Generator, targets: list[tuple[np.ndarray, _Th
         index = cube_grid(size)[axis].mul(0.5 * (size - 1)).add(0.5 * (size - 1)).round()
         view &= (index >= first) & (index < last)
     return view
-
-
-def normalize(image: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
-    """Clamp to the 0.5 % quantiles, zero mean and unit deviation inside ``view`` (bool); 0 outside.
-
-    The same function prepares real images for the network, so training and use see the same intensities.
-    """
-    inside = image[view]
-    if inside.numel() == 0:
-        return torch.zeros_like(image)
-    sample = inside[:: max(1, inside.numel() // 8000)]
-    low, high = torch.quantile(sample, torch.tensor([0.005, 0.995]))
-    inside = inside.clamp(low, high)
-    deviation, mean = torch.std_mean(inside)
-    return torch.where(view, (image.clamp(low, high) - mean) / (deviation + 1e-5), torch.zeros(()))
