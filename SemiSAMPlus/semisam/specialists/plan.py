@@ -165,11 +165,10 @@ def _strides(spacing: np.ndarray) -> tuple[tuple[int, int, int], ...]:
 
 
 def _patch(size: np.ndarray, multiple: np.ndarray, budget: int) -> tuple[int, int, int]:
-    """The typical volume with a little air if it fits, else a part of it with the volume's proportions."""
-    wanted = size * 1.05
-    # Scaling all axes alike could take a thin axis below what the network halves, so thin axes are kept.
+    """The typical volume if it fits, else a part of it, shortened along its longest axes."""
+    wanted = size.copy()
     while True:
-        patch = np.maximum(np.round(wanted / multiple), 1) * multiple
+        patch = np.maximum(np.ceil(wanted / multiple - 0.05), 1) * multiple
         if np.prod(patch) <= budget * 1.25 or np.all(patch <= multiple * 2):
             return int(patch[0]), int(patch[1]), int(patch[2])
         wanted[np.argmax(wanted / multiple)] *= 0.95
