@@ -43,7 +43,7 @@ def measure(mask: np.ndarray, reference: np.ndarray, spacing: Sequence[float]) -
     voxel_ml = float(np.prod(spacing)) / 1000
     volume, reference_volume = (float(np.count_nonzero(m)) * voxel_ml for m in (mask, reference))
     if reference_volume > 0:
-        volume_error: float | None = 100 * (volume - reference_volume) / reference_volume
+        volume_error: float | None = 100 * (volume / reference_volume - 1)
     else:
         volume_error = 0.0 if volume == 0 else None
     hd95, assd = surface_distances(mask, reference, spacing)
@@ -52,8 +52,8 @@ def measure(mask: np.ndarray, reference: np.ndarray, spacing: Sequence[float]) -
 
 def dice(mask: np.ndarray, reference: np.ndarray) -> float:
     """2 |A and B| / (|A| + |B|); 1 when both are empty."""
-    total = np.count_nonzero(mask) + np.count_nonzero(reference)
-    return 1.0 if total == 0 else 2.0 * np.count_nonzero(mask & reference) / total
+    total = int(np.count_nonzero(mask)) + int(np.count_nonzero(reference))
+    return 1.0 if total == 0 else 2.0 * int(np.count_nonzero(mask & reference)) / total
 
 
 def surface_distances(

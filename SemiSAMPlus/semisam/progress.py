@@ -18,6 +18,7 @@ from semisam.protocol import encode_event
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 15.0  # in a pipe: a line at least this often while something moves ...
 _LINE_FRACTION = 0.1  # ... and for every tenth of the work
+_LOOP_PATIENCE = 2.0  # seconds; a loop that is shorter has nothing to say in a pipe
 _BAR_WIDTH = 24
 
 
@@ -74,8 +75,11 @@ class Progress:
         """Progress of a plain loop: ``done`` of ``total`` things are finished. The time left is estimated."""
         if done == 0:
             self._begun = time.monotonic()
+        elapsed = time.monotonic() - self._begun
+        if not self._terminal and not self._as_json and elapsed < _LOOP_PATIENCE:
+            return
         fraction = done / max(1, total)
-        left = (time.monotonic() - self._begun) * (1 - fraction) / fraction if done else None
+        left = elapsed * (1 - fraction) / fraction if done else None
         self({"event": "progress", "fraction": fraction, "seconds_left": left, "text": text})
 
     def _progress(self, event: Mapping[str, Any]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semisam import logs, stop_signal
 from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, positive
 from semisam.console import Console
 from semisam.errors import TrainingError, UsageError
 from semisam.progress import duration
+
+if TYPE_CHECKING:
+    from semisam.project import Project
 
 
 def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
@@ -54,10 +57,13 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 def run_train(arguments: argparse.Namespace, console: Console) -> int:
     stop = stop_signal.install()
     from semisam.generalists.registry import resolve
+    from semisam.learning.frameworks.registry import check_framework
     from semisam.project import Project
 
+    # Wrong names are told before anything heavy is loaded.
+    resolve(arguments.generalist)
+    check_framework(arguments.framework)
     project = Project.open(arguments.project)
-    resolve(arguments.generalist)  # a wrong name is told before anything heavy is loaded
     if not project.training_cases():
         raise TrainingError(f'No case of "{project.path}" is annotated yet: annotate at least one, then train.')
     logs.keep_in(project.log_dir)
@@ -94,6 +100,7 @@ def run_propose(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.project import Project
 
     project = Project.open(arguments.project)
+    _check_trained(project)
     logs.keep_in(project.log_dir)
     with console.progress("Proposing") as progress:
         from semisam.predict import propose
@@ -115,6 +122,7 @@ def run_segment(arguments: argparse.Namespace, console: Console) -> int:
             raise UsageError(f'The image "{image}" does not exist: correct its path.')
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UsageError(f'"{arguments.output}" is a file: name a folder for the masks with -o.')
+    _check_trained(project)
     logs.keep_in(project.log_dir)
     with console.progress("Segmenting") as progress:
         from semisam.predict import segment
@@ -130,6 +138,12 @@ def run_segment(arguments: argparse.Namespace, console: Console) -> int:
     )
     console.result({"results": results})
     return 0
+
+
+def _check_trained(project: Project) -> None:
+    """Prediction would tell this too, but only after torch is loaded."""
+    if not (project.models_dir / "specialist.json").exists():
+        raise TrainingError(f'"{project.path}" has no trained model yet: run "semisam train" first.')
 
 
 def run_pretrain(arguments: argparse.Namespace, console: Console) -> int:

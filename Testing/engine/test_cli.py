@@ -1,0 +1,361 @@
+"""The command line: exit codes, errors in one sentence, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import SEGMENTS, Study, ellipsoid
+from semisam import __version__
+from semisam.cli import main
+from semisam.project import Project, State
+from semisam.segments import Segment
+from semisam.volume_files import read_mask, write_image, write_mask
+from semisam.volumes import Geometry, Volume
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
+    """The one JSON line of a command that works."""
+    code, out, err = run(capsys, *arguments, "--json")
+    assert code == 0, err
+    lines = out.splitlines()
+    assert len(lines) == 1
+    result = json.loads(lines[0])
+    assert result["event"] == "done"
+    return result
+
+
+def assert_one_sentence(err: str) -> None:
+    assert err.startswith("semisam: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_version_and_help_work(capsys):
+    assert run(capsys, "--version")[:2] == (0, f"semisam {__version__}\n")
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for command in ("init", "status", "train", "propose", "segment", "evaluate", "prompt", "report", "worker", "demo"):
+        assert command in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unheard-of"],
+        ["train"],
+        ["train", "p", "--minutes", "1", "--steps", "2"],
+        ["train", "p", "--minutes", "-1"],
+        ["train", "p", "--steps", "1.5"],
+        ["segment", "p", "image.nii.gz"],
+        ["prompt", "image.nii.gz", "--point", "1,2", "-o", "out.nii.gz"],
+        ["prompt", "image.nii.gz", "--box", "1,2,x,4,5,6", "-o", "out.nii.gz"],
+        ["pretrain", "-o", "run"],
+    ],
+)
+def test_wrong_options_end_with_code_2_and_one_sentence(capsys, arguments):
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert_one_sentence(err)
+    assert "--help" in err
+
+
+@pytest.mark.parametrize("command", [["status"], ["train"], ["propose"], ["report"], ["accept"], ["segment"]])
+def test_a_folder_that_is_no_project_is_named_with_the_remedy(capsys, tmp_path, command):
+    more = {"accept": ["case1"], "segment": ["image.nii.gz", "-o", tmp_path]}.get(command[0], [])
+    code, _, err = run(capsys, *command, tmp_path / "nowhere", *more)
+    assert code == 1
+    assert_one_sentence(err)
+    assert "nowhere" in err
+
+
+def test_an_error_is_an_event_for_machines_too(capsys, tmp_path):
+    code, out, err = run(capsys, "status", tmp_path, "--json")
+    event = json.loads(out)
+    assert code == 1
+    assert event["event"] == "error" and event["kind"] == "project"
+    assert event["text"] in err
+
+
+def test_init_tells_what_it_understood(capsys, study: Study):
+    code, out, err = run(capsys, *study.init_arguments("--cases", "case1,case2"))
+    assert code == 0, err
+    assert "4 cases, 2 annotated, 2 unannotated" in out
+    assert re.search(r"case1\s+19 x 22 x 20\s+1.2 x 1 x 1", out)
+    project = Project.open(study.project)
+    assert project.training_cases() == ["case1", "case2"]
+    assert project.case("case1").annotation.provenance["source"].endswith("case1.nii.gz")
+
+
+def test_masks_of_other_cases_are_not_opened_at_all(capsys, study: Study):
+    (study.labels / "case3.nii.gz").write_bytes(b"no mask")
+    result = answer(capsys, *study.init_arguments("--cases", "case1"))
+    assert result["annotated"] == ["case1"]
+    assert result["annotations_not_used"] == ["case2", "case3", "case4"]
+
+
+def test_init_never_overwrites_a_project(capsys, study: Study):
+    assert run(capsys, *study.init_arguments())[0] == 0
+    before = (study.project / "project.json").read_bytes()
+    code, _, err = run(capsys, *study.init_arguments())
+    assert code == 1
+    assert_one_sentence(err)
+    assert "already is a project" in err
+    assert (study.project / "project.json").read_bytes() == before
+
+
+def test_init_works_in_a_folder_that_holds_the_images(capsys, study: Study):
+    arguments = study.init_arguments()
+    arguments[1] = str(study.folder)
+    (study.images).rename(study.folder / "scans")
+    arguments[arguments.index("--images") + 1] = str(study.folder / "scans")
+    assert run(capsys, *arguments)[0] == 0
+    project = Project.open(study.folder)
+    assert project.image("case1").shape == (19, 22, 20)
+
+
+@pytest.mark.parametrize("cases", ["case9", "case1,case9"])
+def test_unknown_cases_are_told(capsys, study: Study, cases):
+    code, _, err = run(capsys, *study.init_arguments("--cases", cases))
+    assert code == 2
+    assert "case9" in err and "--cases" in err
+    assert not study.project.exists()
+
+
+def test_a_bad_annotation_stops_init_and_leaves_nothing_behind(capsys, study: Study):
+    wrong = Geometry.simple((19, 22, 20), (3.0, 1.0, 1.0))
+    write_mask(study.labels / "case1.nii.gz", Volume(ellipsoid(wrong.shape), wrong), study.segments)
+    code, _, err = run(capsys, *study.init_arguments())
+    assert code == 1
+    assert_one_sentence(err)
+    assert "case1.nii.gz" in err
+    assert sorted(path.name for path in study.folder.iterdir()) == ["images", "labels"]
+
+
+def test_unknown_values_in_an_annotation_are_told(capsys, study: Study):
+    arguments = study.init_arguments()
+    arguments[arguments.index("--segments") + 1] = "1=head"
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    assert_one_sentence(err)
+    assert "case1" in err
+
+
+def test_images_can_be_copied_into_the_project(capsys, study: Study):
+    assert run(capsys, *study.init_arguments("--copy"))[0] == 0
+    for image in study.images.iterdir():
+        image.unlink()
+    assert Project.open(study.project).image("case2").shape == (20, 22, 20)
+
+
+def test_status_shows_the_least_sure_proposal_first(capsys, proposed: Study):
+    code, out, _ = run(capsys, "status", proposed.project)
+    assert code == 0
+    assert "2 annotated" in out and "2 proposed" in out
+    assert out.index("case4") < out.index("case3")
+
+
+def test_status_for_machines_holds_every_case(capsys, proposed: Study):
+    result = answer(capsys, "status", proposed.project)
+    assert result["states"] == {"annotated": 2, "proposed": 2}
+    assert [case["name"] for case in result["cases"]] == ["case4", "case3", "case1", "case2"]
+    first = result["cases"][0]
+    assert first["confidence"] == 0.7
+    assert Path(first["proposal"]["path"]).is_file()
+
+
+def test_cases_are_accepted_rejected_annotated_and_removed(capsys, proposed: Study):
+    assert answer(capsys, "accept", proposed.project, "case3")["state"] == "accepted"
+    assert answer(capsys, "reject", proposed.project, "case4")["state"] == "rejected"
+    mask = proposed.labels / "case4.nii.gz"
+    assert answer(capsys, "annotate", proposed.project, "case4", mask)["state"] == "annotated"
+    assert answer(capsys, "remove", proposed.project, "case1", "--annotation-only")["state"] == "new"
+    assert answer(capsys, "remove", proposed.project, "case2")["state"] is None
+    project = Project.open(proposed.project)
+    assert {name: case.state for name, case in project.cases.items()} == {
+        "case1": State.NEW,
+        "case3": State.ACCEPTED,
+        "case4": State.ANNOTATED,
+    }
+    assert (proposed.images / "case2.nii.gz").exists()
+
+
+def test_a_case_that_does_not_exist_is_told(capsys, proposed: Study):
+    for command in (["accept"], ["reject"], ["remove"], ["annotate"]):
+        more = [proposed.labels / "case1.nii.gz"] if command == ["annotate"] else []
+        code, _, err = run(capsys, *command, proposed.project, "case9", *more)
+        assert code == 1
+        assert_one_sentence(err)
+        assert "case9" in err
+
+
+def test_training_without_annotations_is_refused(capsys, study: Study):
+    arguments = study.init_arguments()
+    at = arguments.index("--annotations")
+    assert run(capsys, *arguments[:at], *arguments[at + 2 :])[0] == 0
+    code, _, err = run(capsys, "train", study.project, "--steps", "1")
+    assert code == 1
+    assert_one_sentence(err)
+    assert "annotate" in err
+
+
+def test_an_unknown_generalist_is_told_with_the_choices(capsys, proposed: Study):
+    code, _, err = run(capsys, "train", proposed.project, "--steps", "1", "--generalist", "oracle")
+    assert code == 1
+    assert_one_sentence(err)
+    assert "nano" in err
+
+
+def test_proposing_and_segmenting_need_a_trained_model(capsys, proposed: Study, tmp_path):
+    image = proposed.images / "case1.nii.gz"
+    for command in (["propose", proposed.project], ["segment", proposed.project, image, "-o", tmp_path / "masks"]):
+        code, _, err = run(capsys, *command)
+        assert code == 1
+        assert_one_sentence(err)
+        assert "train" in err
+
+
+def test_a_missing_image_is_told_before_anything_is_segmented(capsys, proposed: Study, tmp_path):
+    code, _, err = run(capsys, "segment", proposed.project, tmp_path / "lost.nii.gz", "-o", tmp_path / "masks")
+    assert code == 2
+    assert_one_sentence(err)
+    assert "lost.nii.gz" in err
+    assert not (tmp_path / "masks").exists()
+
+
+def test_a_point_gives_a_mask_on_the_grid_of_the_image(capsys, study: Study, tmp_path):
+    image, out = study.images / "case1.nii.gz", tmp_path / "object.seg.nrrd"
+    points = ["--point", "9,11,10", "--not-point", "1,1,1"]
+    result = answer(capsys, "prompt", image, "--generalist", "random-walker", *points, "-o", out)
+    mask = read_mask(out, [Segment(1, "object", (0, 0, 0))])
+    assert mask.shape == (19, 22, 20)
+    assert mask.voxels[9, 11, 10] == 1 and mask.voxels[1, 1, 1] == 0
+    assert result["voxels"] == int(mask.voxels.sum()) > 0
+    assert set(result["seconds"]) == {"load", "encode", "predict"}
+    box = result["box"]
+    assert all(box[n] <= [9, 11, 10][n] < box[n + 3] for n in range(3))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--point", "99,0,0"], "99,0,0"),
+        (["--point", "0,0,-1"], "0,0,-1"),
+        (["--box", "0,0,0,5,5,50"], "50"),
+        (["--box", "5,5,5,5,9,9"], "empty"),
+        ([], "--point"),
+        (["--point", "1,1,1", "--generalist", "auto"], "auto"),
+        (["--point", "1,1,1", "--segment", "head"], "--project"),
+        (["--mask", "lost.nii.gz"], "lost.nii.gz"),
+    ],
+)
+def test_prompts_that_make_no_sense_are_refused(capsys, study: Study, tmp_path, options, named):
+    code, _, err = run(capsys, "prompt", study.images / "case1.nii.gz", *options, "-o", tmp_path / "out.nii.gz")
+    assert code == 2
+    assert_one_sentence(err)
+    assert named in err
+    assert not (tmp_path / "out.nii.gz").exists()
+
+
+def test_a_defect_is_one_sentence_and_its_traceback_is_in_a_file(capsys, proposed: Study, monkeypatch):
+    def broken(path: Path) -> Project:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(Project, "open", broken)
+    code, _, err = run(capsys, "status", proposed.project)
+    assert code == 1
+    assert_one_sentence(err)
+    log = proposed.project / "log" / "errors.log"
+    assert str(log) in err
+    assert "ZeroDivisionError" in log.read_text()
+
+
+def test_ctrl_c_ends_with_code_130(capsys, proposed: Study, monkeypatch):
+    def interrupted(path: Path) -> Project:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Project, "open", interrupted)
+    code, _, err = run(capsys, "status", proposed.project)
+    assert (code, err) == (130, "semisam: Interrupted.\n")
+
+
+def test_a_reader_that_goes_away_is_no_defect(proposed: Study):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "SemiSAMPlus")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "semisam", "status", str(proposed.project), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.wait()
+
+
+def test_evaluate_compares_by_name_and_reports_what_is_missing(capsys, proposed: Study):
+    result = answer(capsys, "evaluate", proposed.project, proposed.labels)
+    assert set(result["cases"]) == {"case3", "case4"}
+    assert result["missing"] == ["case1", "case2"]
+    assert result["cases"]["case3"]["head"]["dice"] == 1.0
+    assert 0.5 < result["cases"]["case4"]["tail"]["dice"] < 1.0
+    assert result["mean"]["all"]["hd95_mm"] > 0
+
+
+def test_evaluate_takes_two_single_files(capsys, study: Study):
+    result = answer(capsys, "evaluate", study.labels / "case1.nii.gz", study.labels / "case1.nii.gz")
+    assert result["mean"]["all"]["dice"] == 1.0
+    assert set(result["cases"]["case1"]) == {"1", "2"}
+
+
+def test_evaluate_refuses_masks_on_different_grids(capsys, study: Study, tmp_path):
+    geometry = Geometry.simple((5, 5, 5))
+    (tmp_path / "masks").mkdir()
+    path = tmp_path / "masks" / "case1.nii.gz"
+    write_mask(path, Volume(np.ones(geometry.shape, np.uint8), geometry), study.segments)
+    code, _, err = run(capsys, "evaluate", tmp_path / "masks", study.labels, "--segments", SEGMENTS)
+    assert code == 1
+    assert_one_sentence(err)
+    assert "case1.nii.gz" in err
+
+
+def test_evaluate_without_a_common_name_is_refused(capsys, study: Study, tmp_path):
+    (tmp_path / "masks").mkdir()
+    geometry = Geometry.simple((5, 5, 5))
+    write_mask(tmp_path / "masks" / "other.nii.gz", Volume(np.ones(geometry.shape, np.uint8), geometry), study.segments)
+    code, _, err = run(capsys, "evaluate", tmp_path / "masks", study.labels)
+    assert code == 2
+    assert_one_sentence(err)
+
+
+def test_a_damaged_image_stops_init_with_its_name(capsys, study: Study):
+    path = study.images / "case2.nii.gz"
+    path.write_bytes(path.read_bytes()[:200])
+    code, _, err = run(capsys, *study.init_arguments())
+    assert code == 1
+    assert_one_sentence(err)
+    assert "case2.nii.gz" in err
+    assert not study.project.exists()
+
+
+def test_images_of_other_orientations_keep_their_grid(capsys, tmp_path):
+    (tmp_path / "images").mkdir()
+    geometry = Geometry((6, 7, 8), (3.0, 1.0, 2.0), (5.0, 6.0, 7.0), (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    write_image(tmp_path / "images" / "a.nrrd", Volume(np.random.default_rng(0).normal(size=(6, 7, 8)), geometry))
+    arguments = ["init", tmp_path / "p", "--images", tmp_path / "images", "--segments", "1=x"]
+    assert answer(capsys, *arguments)["cases"]["a"]["shape"] == [6, 7, 8]
+    assert Project.open(tmp_path / "p").image("a").geometry.is_close(geometry)
