@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from semisam.errors import VolumeError
 from semisam.segments import parse_segments
 from semisam.volume_files import find_images, read_image, read_mask, write_mask

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from semisam.errors import VolumeError
 from semisam.segments import parse_segments
 from semisam.volume_files import find_images, find_masks, read_image, read_mask, write_image, write_mask

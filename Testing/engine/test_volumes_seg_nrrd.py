@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from semisam.errors import VolumeError
 from semisam.segments import Segment, parse_segments
 from semisam.volume_files import read_mask, write_mask
