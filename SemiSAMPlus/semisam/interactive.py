@@ -10,6 +10,7 @@ is the difference between a moment and seconds.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -126,11 +127,19 @@ class PromptService:
     project       folder of a project, or None: gives cases, segments, examples and a cache on disk
     device        "auto", "cpu", "cuda", ...
     memory_bytes  of images and embeddings that are kept; the ones in use are kept in any case
+    threads       of torch; None leaves torch its own choice
     """
 
-    def __init__(self, project: Path | None = None, device: str = "auto", memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        project: Path | None = None,
+        device: str = "auto",
+        memory_bytes: int = MEMORY_BYTES,
+        threads: int | None = None,
+    ) -> None:
         self._path = project
         self._device = device
+        self._threads = threads
         self._project: Project | None = None
         self._generalists: dict[str, tuple[Any, Generalist]] = {}
         self._kept = Kept(memory_bytes)
@@ -241,6 +250,9 @@ class PromptService:
                 return generalist
         examples = ProjectExamples(project)
         generalist = create(name, Context(examples, self._device))
+        torch = sys.modules.get("torch")  # loaded by those generalists that need it
+        if torch is not None and self._threads is not None:
+            torch.set_num_threads(self._threads)
         self._generalists[name] = (examples, generalist)
         return generalist
 

@@ -78,7 +78,14 @@ def _read_prompt_mask(path: Path, image: Geometry, working: Geometry) -> np.ndar
         raise UsageError(f'The mask "{path}" holds negative numbers: give a label map or probabilities from 0 to 1.')
     if float(voxels.max()) > 1:
         voxels = (voxels > 0).astype(np.float32)
-    return resample_probabilities(voxels[None], mask.geometry, working)[0]
+    probability = np.zeros(working.shape, np.float32)
+    region = bounding_box(voxels > 0)
+    if region is not None:
+        inner = _widened(region, mask.geometry)
+        part = _covering(inner, mask.geometry, working)
+        source = part_of(mask.geometry, inner)
+        probability[part] = resample_probabilities(voxels[inner][None], source, part_of(working, part))[0]
+    return probability
 
 
 def on_image(
@@ -95,11 +102,8 @@ def on_image(
     if working == image:
         return probability[region] >= threshold, region
     # Between voxels below the threshold interpolation stays below it, so a margin of one voxel is enough.
-    inner = _region([part.start - 1 for part in region], [part.stop + 1 for part in region], working)
-    faces = np.array([[part.start - 0.5, part.stop - 0.5] for part in inner])
-    corners = np.stack(np.meshgrid(*faces, indexing="ij"), -1).reshape(-1, 3)
-    index = image.world_to_index(working.index_to_world(corners))
-    outer = _region(np.floor(index.min(0)), np.ceil(index.max(0)) + 1, image)
+    inner = _widened(region, working)
+    outer = _covering(inner, working, image)
     part = resample_probabilities(probability[inner][None], part_of(working, inner), part_of(image, outer))[0]
     found = part >= threshold
     tight = bounding_box(found)
@@ -111,6 +115,19 @@ def on_image(
         [a + part.stop for a, part in zip(start, tight, strict=True)],
         image,
     )
+
+
+def _widened(region: Region, geometry: Geometry) -> Region:
+    """The region with a margin of one voxel, as far as the grid reaches."""
+    return _region([part.start - 1 for part in region], [part.stop + 1 for part in region], geometry)
+
+
+def _covering(region: Region, source: Geometry, target: Geometry) -> Region:
+    """The voxels of ``target`` that lie where ``region`` of ``source`` lies; those at its border are included."""
+    faces = np.array([[part.start - 0.5, part.stop - 0.5] for part in region])
+    corners = np.stack(np.meshgrid(*faces, indexing="ij"), -1).reshape(-1, 3)
+    index = target.world_to_index(source.index_to_world(corners))
+    return _region(np.floor(index.min(0)), np.ceil(index.max(0)) + 1, target)
 
 
 def _region(lower: Sequence[float] | np.ndarray, upper: Sequence[float] | np.ndarray, geometry: Geometry) -> Region:
