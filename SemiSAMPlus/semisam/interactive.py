@@ -165,9 +165,10 @@ class PromptService:
     def encode(self, subject: Subject) -> Encoded:
         """Have the embedding ready. Raises VolumeError, GeneralistError."""
         seconds = dict.fromkeys(("load", "read", "encode"), 0.0)
-        ready = self._ready(subject, seconds)
-        shape, spacing = ready.image.shape, ready.image.spacing
-        return Encoded(subject.image, subject.generalist, shape, spacing, ready.source, _rounded(seconds))
+        version = _version(subject.image)
+        image, _ = self._grids(version, seconds)
+        _, _, source = self._embedding(version, subject.generalist, seconds)
+        return Encoded(subject.image, subject.generalist, image.shape, image.spacing, source, _rounded(seconds))
 
     def prompt(self, request: PromptRequest, wanted: Callable[[], bool] = lambda: True) -> Answer:
         """Answer prompts with a mask file. Nothing is written once ``wanted`` says no.
@@ -177,22 +178,26 @@ class PromptService:
         seconds = dict.fromkeys(("load", "read", "encode", "predict", "write"), 0.0)
         self._check_output(request)
         segment = self._segment(request.segment)
-        ready = self._ready(request.subject, seconds)
+        version = _version(request.subject.image)
+        image, working = self._grids(version, seconds)
         start = time.perf_counter()
-        prompts = working_prompts(request, ready.image, ready.working, segment.value)
-        probability = ready.generalist.predict(ready.embedding, [prompts])[0]
-        found, region = on_image(probability, ready.working, ready.image, request.threshold)
+        prompts = working_prompts(request, image, working, segment.value)
         seconds["predict"] = time.perf_counter() - start
+        generalist, embedding, _ = self._embedding(version, request.subject.generalist, seconds)
+        start = time.perf_counter()
+        probability = generalist.predict(embedding, [prompts])[0]
+        found, region = on_image(probability, working, image, request.threshold)
+        seconds["predict"] += time.perf_counter() - start
         start = time.perf_counter()
         voxels = int(np.count_nonzero(found))
         box = numbers(region) if voxels else None
-        covered = everything(ready.image) if request.extent == "image" else writable(region, ready.image)
+        covered = everything(image) if request.extent == "image" else writable(region, image)
         mask = np.zeros([part.stop - part.start for part in covered], bool)
         mask[within(region, covered)] = found
         if wanted():
-            write_object(request.output, mask, part_of(ready.image, covered), segment)
+            write_object(request.output, mask, part_of(image, covered), segment)
         seconds["write"] = time.perf_counter() - start
-        volume = round(voxels * ready.image.voxel_volume / 1000, 6)
+        volume = round(voxels * image.voxel_volume / 1000, 6)
         return Answer(request.output, box, numbers(covered), voxels, volume, _rounded(seconds))
 
     def encoded(self) -> list[dict[str, Any]]:
@@ -205,32 +210,38 @@ class PromptService:
 
     # Images, generalists, embeddings ----------------------------------------------------------------------------------
 
-    def _ready(self, subject: Subject, seconds: dict[str, float]) -> _Ready:
-        version = _version(subject.image)
+    def _embedding(
+        self, version: tuple[Any, ...], name: str, seconds: dict[str, float]
+    ) -> tuple[Generalist, Embedding, str]:
         start = time.perf_counter()
-        generalist = self._generalist(subject.generalist)
+        generalist = self._generalist(name)
         seconds["load"] = time.perf_counter() - start
         key = ("embedding", version, generalist.name, generalist.fingerprint)
-        kept: tuple[Geometry, Geometry, Embedding] | None = self._kept.get(key)
+        kept: Embedding | None = self._kept.get(key)
         if kept is not None:
-            return _Ready(*kept, generalist, "memory")
-        image, volume = self._volume(version, seconds)
+            return generalist, kept, "memory"
+        volume = self._volume(version, seconds)
         start = time.perf_counter()
         cache = self._cache()
         source = "disk" if cache is not None and cache.path(generalist, volume).exists() else "encoded"
         embedding = generalist.encode(volume) if cache is None else cache.get(generalist, volume)
         seconds["encode"] = time.perf_counter() - start
-        size = sum(array.nbytes for array in embedding.arrays.values())
-        self._kept.put(key, (image, volume.geometry, embedding), size)
-        return _Ready(image, volume.geometry, embedding, generalist, source)
+        self._kept.put(key, embedding, sum(array.nbytes for array in embedding.arrays.values()))
+        return generalist, embedding, source
 
-    def _volume(self, version: tuple[Any, ...], seconds: dict[str, float]) -> tuple[Geometry, Volume]:
-        """The grid of an image, and the image on its working grid."""
+    def _grids(self, version: tuple[Any, ...], seconds: dict[str, float]) -> tuple[Geometry, Geometry]:
+        """The grid of an image, and its working grid. Known without another look at the image while it is in use."""
+        if self._kept.get(("grids", version)) is None:
+            self._volume(version, seconds)
+        grids: tuple[Geometry, Geometry] = self._kept.get(("grids", version))
+        return grids
+
+    def _volume(self, version: tuple[Any, ...], seconds: dict[str, float]) -> Volume:
+        """The image on its working grid."""
         from semisam.volume_files import read_image
 
-        key = ("volume", version, "", "")
-        kept: tuple[Geometry, Volume] | None = self._kept.get(key)
-        if kept is None:
+        volume: Volume | None = self._kept.get(("volume", version))
+        if volume is None:
             start = time.perf_counter()
             volume = read_image(version[0])
             image = volume.geometry
@@ -238,9 +249,9 @@ class PromptService:
                 working = affordable_geometry(image, WORKING_VOXELS)
                 volume = Volume(resample_image(volume, working), working)
             seconds["read"] = time.perf_counter() - start
-            kept = (image, volume)
-            self._kept.put(key, kept, volume.voxels.nbytes)
-        return kept
+            self._kept.put(("volume", version), volume, volume.voxels.nbytes)
+            self._kept.put(("grids", version), (image, volume.geometry), 0)
+        return volume
 
     def _generalist(self, name: str) -> Generalist:
         project = self._open_project()
@@ -304,17 +315,6 @@ class PromptService:
                 raise UsageError(f'"{output}" is the input: write the mask to another file.')
         if not output.parent.is_dir():
             raise UsageError(f'The folder "{output.parent}" does not exist: make it first.')
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """An encoded image: its own grid, the working grid that the generalist sees, and who encoded it."""
-
-    image: Geometry
-    working: Geometry
-    embedding: Embedding
-    generalist: Generalist
-    source: str
 
 
 def _version(image: Path) -> tuple[Any, ...]:

@@ -45,12 +45,11 @@ def working_prompts(request: GivenPrompts, image: Geometry, working: Geometry, s
             raise UsageError(f"The point ({_words(point)}) lies outside of the image, which has {size}.")
     box = None
     if request.box is not None:
-        lower = np.clip(np.asarray(request.box[:3], float), 0, image.shape)
-        upper = np.clip(np.asarray(request.box[3:], float), 0, image.shape)
-        if not (lower < upper).all():
+        lower, upper = np.asarray(request.box[:3], float), np.asarray(request.box[3:], float)
+        if not ((lower >= 0) & (lower < upper) & (upper <= image.shape)).all():
             raise UsageError(
-                f"The box ({_words(request.box)}) holds no voxel of the image, which has {size}: give k0, j0, i0 and "
-                "then the larger k1, j1, i1."
+                f"The box ({_words(request.box)}) is empty or reaches out of the image, which has {size}: give k0, j0, "
+                "i0 and then the larger k1, j1, i1."
             )
         # The faces of a box lie half a voxel before the centers of its first voxels and of those after its last.
         faces = working.world_to_index(image.index_to_world(np.stack([lower, upper]) - 0.5)) + 0.5
@@ -180,4 +179,4 @@ def numbers(region: Region) -> tuple[int, ...]:
 
 
 def _words(numbers: Sequence[float] | np.ndarray) -> str:
-    return ", ".join(f"{number:g}" for number in numbers)
+    return ",".join(f"{number:g}" for number in numbers)

@@ -245,7 +245,7 @@ def test_a_point_gives_a_mask_on_the_grid_of_the_image(capsys, study: Study, tmp
     assert mask.shape == (19, 22, 20)
     assert mask.voxels[9, 11, 10] == 1 and mask.voxels[1, 1, 1] == 0
     assert result["voxels"] == int(mask.voxels.sum()) > 0
-    assert set(result["seconds"]) == {"load", "encode", "predict"}
+    assert {"load", "encode", "predict"} <= set(result["seconds"])
     box = result["box"]
     assert all(box[n] <= [9, 11, 10][n] < box[n + 3] for n in range(3))
 
