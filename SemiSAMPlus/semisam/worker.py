@@ -202,9 +202,13 @@ class Worker:
 
     def _click(self, ticket: Ticket, request: Request) -> dict[str, Any]:
         service = self._click_service()
-        if request.name == "encode":
-            return service.encode(service.subject(request.values)).to_dict()
-        return service.prompt(service.read_request(request.values), wanted=lambda: not ticket.closed).to_dict()
+        try:
+            if request.name == "encode":
+                return service.encode(service.subject(request.values)).to_dict()
+            return service.prompt(service.read_request(request.values), wanted=lambda: not ticket.closed).to_dict()
+        except (MemoryError, RuntimeError):  # torch reports a full memory as RuntimeError
+            self._drop_clicks()  # what is kept in memory may be what the next request lacks
+            raise
 
     def _click_service(self) -> PromptService:
         if self._clicks is None:

@@ -44,7 +44,7 @@ class Jobs:
             self._start(ticket, ["train", str(project), "--json", *_options(self._options)])
 
     def resume(self, ticket: Ticket, project: Path) -> None:
-        """Go on after ``pause``, for the minutes that were left."""
+        """Go on after ``pause``, with the options and for what is left of the budget."""
         with self._lock:
             if self._paused is None:
                 ticket.refuse("usage", 'No training is paused: use "train", it goes on where the last one ended.')
@@ -92,13 +92,14 @@ class Jobs:
 
     def _end(self, ticket: Ticket, name: str, fields: dict[str, Any]) -> None:
         with self._lock:
-            _, job = self._jobs.pop(ticket.id)
+            del self._jobs[ticket.id]
             waiting: list[Ticket] = []
             if self._training == ticket.id:
                 self._training = None
                 waiting, self._waiting_for_training = self._waiting_for_training, []
                 if name == "done" and self._pausing:
-                    self._paused = _remaining(self._options, job.seconds)
+                    # The checkpoint knows how much of the budget is left; a second fresh start would forget it.
+                    self._paused = {name: value for name, value in self._options.items() if name != "fresh"}
                     fields["paused"] = True
             if ticket.cancelled and name == "done":
                 name, fields = "error", {"kind": "cancelled", "text": "The request was cancelled."}
@@ -164,11 +165,3 @@ def _options(values: Mapping[str, Any]) -> list[str]:
             # One word, so that a value that begins with a dash is not taken for an option.
             words.append(f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}")
     return words
-
-
-def _remaining(options: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """The options to go on with: no second fresh start, and only the minutes that are left."""
-    rest = {name: value for name, value in options.items() if name != "fresh"}
-    if "minutes" in rest:
-        rest["minutes"] = max(rest["minutes"] - seconds / 60, 1 / 60)
-    return rest

@@ -217,7 +217,7 @@ def _spawn(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     # processor evenly among sessions (autogroups), and within one only, niceness counts.
     process = subprocess.Popen(command, env=environment, bufsize=0, process_group=0, **pipes)
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS))
     return process
 
 
