@@ -10,11 +10,12 @@ import pytest
 from semisam import interactive
 from semisam.errors import GeneralistError
 from semisam.interactive import PromptRequest, PromptService, Subject
+from semisam.interactive_grids import working_prompts
 from semisam.kept import Kept
 from semisam.project import Project
 from semisam.segments import parse_segments
 from semisam.volume_files import read_image, write_image
-from semisam.volumes import Geometry, Volume
+from semisam.volumes import Geometry, Volume, working_geometry
 
 # Axes k, j, i along -y, z, x; an anisotropic grid with a shifted origin.
 GRID = Geometry((40, 20, 44), (1.0, 2.5, 0.8), (10.0, -20.0, 30.0), (1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0))
@@ -43,7 +44,7 @@ def test_a_coarser_working_grid_changes_the_answer_little_and_its_place_not_at_a
 ) -> None:
     monkeypatch.setattr(interactive, "WORKING_VOXELS", voxels)
     service, whole, part = PromptService(), tmp_path / "whole.nrrd", tmp_path / "part.nrrd"
-    prompts = {"points": [[19, 9, 23]], "labels": [1], "box": (10, 5, 12, 28, 14, 34)}
+    prompts = {"box": (10, 5, 12, 28, 14, 34)}
     service.prompt(PromptRequest(Subject(image, WALKER), whole, **prompts))
     answer = service.prompt(PromptRequest(Subject(image, WALKER), part, extent="region", **prompts))
     mask = read_image(whole)
@@ -58,6 +59,24 @@ def test_a_coarser_working_grid_changes_the_answer_little_and_its_place_not_at_a
     for mask_file in (whole, part):
         again = service.prompt(PromptRequest(Subject(image, WALKER), tmp_path / "again.nrrd", mask=mask_file))
         assert dice(read_image(again.output).voxels > 0) > 0.75
+
+
+def test_prompts_mean_the_same_places_on_the_working_grid(image: Path, tmp_path: Path) -> None:
+    working = working_geometry(GRID, (2.0, 2.0, 2.0))
+    request = PromptRequest(
+        Subject(image), tmp_path / "o.nrrd", points=[[3, 4, 5], [30, 2, 40]], labels=[1, 0], box=(10, 5, 12, 28, 14, 34)
+    )
+    prompts = working_prompts(request, GRID, working, segment=3)
+    assert prompts.box is not None and prompts.segment == 3
+    np.testing.assert_allclose(
+        working.index_to_world(prompts.points), GRID.index_to_world(request.points), atol=1e-4
+    )
+    edges = np.sort([working.index_to_world(np.array(prompts.box[n : n + 3]) - 0.5) for n in (0, 3)], axis=0)
+    wanted = np.sort([GRID.index_to_world(np.array(request.box[n : n + 3]) - 0.5) for n in (0, 3)], axis=0)
+    np.testing.assert_allclose(edges, wanted, atol=1e-4)
+    same = working_prompts(request, GRID, GRID, segment=0)
+    np.testing.assert_allclose(same.box, request.box, atol=1e-6)
+    np.testing.assert_allclose(same.points, request.points, atol=1e-5)
 
 
 def test_nothing_found_gives_an_empty_mask_that_can_be_read(image: Path, tmp_path: Path) -> None:
