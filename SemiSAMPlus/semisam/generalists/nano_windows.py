@@ -1,7 +1,7 @@
 """Where `nano` looks: windows on a volume, small grids on which the object in question has a sensible size.
 
 A window is an axis-aligned grid in the volume's own index frame, measured in mm from the centre of voxel (0, 0, 0)
-along k, j, i. Its steps are equal in mm except along thick slices, where they are up to twice as long. Resampling is
+along k, j, i. Its steps are equal in mm, except along slices thicker than that: up to twice as long. Resampling is
 separable: one small matrix an axis, a triangle filter as wide as the coarser of the two grids, so coarse windows do not
 alias.
 """
@@ -61,47 +61,45 @@ def whole_window(volume: Grid) -> Grid:
     """The window on the whole volume: its own voxels if they are few, else coarser."""
     spacing = np.asarray(volume.step)
     extent = spacing * volume.shape
-    return _fit(extent, 0.5 * (extent - spacing), spacing.min(), _stretch(spacing), WHOLE_VOXELS)
+    return _fit(extent, 0.5 * (extent - spacing), spacing, spacing.min(), WHOLE_VOXELS)
 
 
 def local_window(volume: Grid, lower: np.ndarray, upper: np.ndarray) -> Grid:
     """The window round an object that reaches from ``lower`` to ``upper`` (mm along k, j, i).
 
-    The object spans about half of it, as in training. Positions and steps are rounded coarsely, so that slightly
+    The object spans about half of it, as in training. Positions and sides are rounded coarsely, so that slightly
     different prompts for the same object share a window, and its encoding. Windows that would be nearly the whole
     volume are the whole volume's.
     """
     spacing = np.asarray(volume.step)
     whole_extent = spacing * volume.shape
-    stretch = _stretch(spacing)
     finest = _FINEST * spacing.min()
     extent = np.maximum(upper - lower, spacing)
-    side = np.maximum(1.5 * extent + 0.3 * extent.max(), _LEAST_STEPS * finest * stretch)
+    side = np.maximum(1.5 * extent + 0.3 * extent.max(), _LEAST_STEPS * _steps(finest, spacing))
     side = np.minimum(side, whole_extent)
     if (side >= 0.85 * whole_extent).all():
         return whole_window(volume)
-    # Steps and sides on a geometric scale, centers on a lattice of a sixth of the side.
+    # Sides on a geometric scale, centers on a lattice of a sixth of the side.
     side = np.minimum(1.2 ** np.ceil(np.log(side) / np.log(1.2)), whole_extent)
     lattice = side / 6
     center = np.round((0.5 * (lower + upper)) / lattice) * lattice
     first, last = -0.5 * spacing, whole_extent - 0.5 * spacing
     center = np.clip(center, first + 0.5 * side, last - 0.5 * side)
-    return _fit(side, center, finest, stretch, LOCAL_VOXELS)
+    return _fit(side, center, spacing, finest, LOCAL_VOXELS)
 
 
-def _fit(side: np.ndarray, center: np.ndarray, finest: float, stretch: np.ndarray, voxels: int) -> Grid:
+def _fit(side: np.ndarray, center: np.ndarray, spacing: np.ndarray, finest: float, voxels: int) -> Grid:
     step = finest
     while True:
-        counts = np.ceil(side / (step * stretch) / GRID_MULTIPLE - 1e-3).clip(2).astype(int) * GRID_MULTIPLE
+        steps = _steps(step, spacing)
+        counts = np.ceil(side / steps / GRID_MULTIPLE - 1e-3).clip(2).astype(int) * GRID_MULTIPLE
         if np.prod(counts) <= voxels:
-            break
+            return Grid(_triple(center - 0.5 * (counts - 1) * steps), _triple(steps), _shape(counts))
         step *= 1.02
-    steps = step * stretch
-    return Grid(_triple(center - 0.5 * (counts - 1) * steps), _triple(steps), _shape(counts))
 
 
-def _stretch(spacing: np.ndarray) -> np.ndarray:
-    return np.clip(spacing / spacing.min(), 1, _MOST_STRETCH)
+def _steps(step: float, spacing: np.ndarray) -> np.ndarray:
+    return np.clip(spacing, step, _MOST_STRETCH * step)
 
 
 def in_view(window: Grid, volume: Grid) -> np.ndarray:
