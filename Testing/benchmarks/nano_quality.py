@@ -1,6 +1,6 @@
 """How good is nano, and does it use the image?
 
-    python Testing/benchmarks/nano_quality.py [--cases 12,4,4] [--weights FILE] [--no-baseline] [--write]
+    python Testing/benchmarks/nano_quality.py [--cases 12,4,4] [--weights FILE] [--no-baseline] [--results FILE] [--write]
 
 Real data are only evaluated on, never trained or tuned on. For every structure the same prompts go to nano with the
 real image, to nano with the same image after all its voxels were shuffled (what is then left is knowledge of shapes
@@ -13,6 +13,7 @@ shifting, thickening or thinning. ``--write`` puts the table into nano_quality.m
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import defaultdict
@@ -55,12 +56,12 @@ DATA_SETS = (
 )
 
 
-def cases(folder: str, count: int) -> Iterator[tuple[Volume, np.ndarray]]:
-    """Image and label values (k, j, i) of ``count`` cases spread evenly over the sorted names."""
+def cases(folder: str, count: int) -> Iterator[tuple[str, Volume, np.ndarray]]:
+    """Name, image and label values (k, j, i) of ``count`` cases spread evenly over the sorted names."""
     files = sorted((DATA / folder / "images").glob("*.nii.gz"))
     for index in np.linspace(0, len(files) - 1, count).round().astype(int):
         labels = read_image(DATA / folder / "labels" / files[index].name)
-        yield read_image(files[index]), np.rint(labels.voxels).astype(int)
+        yield files[index].name, read_image(files[index]), np.rint(labels.voxels).astype(int)
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--cases", default="12,4,4", help="cases of hippocampus, left_atrium, acdc (12,4,4)")
     parser.add_argument("--weights", type=Path, default=None, help="a file of semisam pretrain (the shipped one)")
     parser.add_argument("--no-baseline", action="store_true", help="leave the random walker out")
+    parser.add_argument("--results", type=Path, default=None, help="JSON file that keeps what was measured already")
     parser.add_argument("--write", action="store_true", help="write nano_quality.md")
     options = parser.parse_args()
     if not DATA.is_dir():
@@ -200,18 +202,26 @@ def main() -> None:
     torch.set_num_threads(1)
     nano = Nano(Context(), options.weights)
     ways = ["real", "shuffled"] + ([] if options.no_baseline else ["random walker"])
+    walker = RandomWalker(Context())
+    known: dict[str, dict[str, float]] = {}
+    if options.results is not None and options.results.exists():
+        known = json.loads(options.results.read_text(encoding="utf-8"))
     scores: dict[str, dict[str, list[dict[str, float]]]] = {}
     for data_set, count in zip(DATA_SETS, map(int, options.cases.split(",")), strict=True):
-        for number, (volume, labels) in enumerate(cases(data_set.folder, count)):
+        for number, (name, volume, labels) in enumerate(cases(data_set.folder, count)):
             for title, values in data_set.structures.items():
                 truth = np.isin(labels, values)
                 if truth.sum() < 30:
                     continue
-                found = scores.setdefault(title, defaultdict(list))
-                found["real"].append(evaluate(nano, volume, truth, number))
-                found["shuffled"].append(evaluate(nano, shuffled(volume, number), truth, number))
-                if not options.no_baseline:
-                    found["random walker"].append(evaluate(RandomWalker(Context()), volume, truth, number))
+                for way in ways:
+                    generalist: Generalist = walker if way == "random walker" else nano
+                    key = f"{generalist.fingerprint} {way} {title} {name}"
+                    if key not in known:
+                        image = shuffled(volume, number) if way == "shuffled" else volume
+                        known[key] = evaluate(generalist, image, truth, number)
+                    scores.setdefault(title, defaultdict(list))[way].append(known[key])
+            if options.results is not None:
+                options.results.write_text(json.dumps(known, indent=1), encoding="utf-8")
             print(f"{data_set.folder} {number + 1}/{count}", file=sys.stderr)
     text = table(scores, ways)
     print(f"nano {nano.fingerprint}; Dice, mean: " + " / ".join(ways) + f"\n\n{text}")

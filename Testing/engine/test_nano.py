@@ -129,6 +129,17 @@ def test_raw_intensities_do_not_matter(nano, embedding, prompts):
     assert dice(answer[0] > 0.5, expected[0] > 0.5) > 0.97
 
 
+def test_a_gap_in_the_histogram_does_not_hide_an_organ(nano):
+    shape, spacing = (32, 64, 64), (2.0, 2.0, 2.0)
+    organ = ball(shape, spacing, np.array([15.0, 26.0, 36.0]), 18.0)
+    body = ball(shape, spacing, np.array([15.0, 31.0, 31.0]), 48.0)
+    values = np.where(body, 20 + 60 * organ, -1000) + np.random.default_rng(0).normal(0, 10, shape)
+    found = np.argwhere(organ)
+    embedding = nano.encode(Volume(values.astype(np.float32), Geometry.simple(shape, spacing)))
+    answer = nano.predict(embedding, [Prompts(box=(*found.min(0), *(found.max(0) + 1)))])[0]
+    assert dice(answer > 0.5, organ) > 0.85
+
+
 def test_an_embedding_survives_files_and_json(nano, embedding, prompts, tmp_path):
     np.savez(tmp_path / "arrays.npz", **embedding.arrays)
     with np.load(tmp_path / "arrays.npz") as arrays:

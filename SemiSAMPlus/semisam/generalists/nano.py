@@ -31,7 +31,7 @@ from semisam.generalists.nano_windows import Grid
 from semisam.prompts import Prompts
 from semisam.volumes import Volume
 
-_VERSION = 1
+_VERSION = 2
 _IMAGE_VOXELS = 4_000_000
 _BATCH = 8
 _FEATURES = ("fine", "middle", "coarse", "keys")
