@@ -63,7 +63,7 @@ class ProjectView:
         return dict(self._store.document.cases)
 
     def case(self, name: str) -> Case:
-        """The case ``name``; one that is not known is looked for on the disk. Raises ProjectError when there is none."""
+        """The case ``name``, looked for on the disk when it is not known. Raises ProjectError when there is none."""
         if name not in self._store.document.cases:
             self._store.reload()
         return find_case(self._store.document.cases, name, self.path)
