@@ -1,6 +1,6 @@
 """How good is nano, and does it use the image?
 
-    python Testing/benchmarks/nano_quality.py [--cases 12,4,4] [--weights FILE] [--no-baseline] [--results FILE] [--write]
+    python Testing/benchmarks/nano_quality.py [--cases 10,3,3] [--weights FILE] [--no-baseline] [--write]
 
 Real data are only evaluated on, never trained or tuned on. For every structure the same prompts go to nano with the
 real image, to nano with the same image after all its voxels were shuffled (what is then left is knowledge of shapes
@@ -191,7 +191,7 @@ def table(scores: dict[str, dict[str, list[dict[str, float]]]], ways: list[str])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", default="12,4,4", help="cases of hippocampus, left_atrium, acdc (12,4,4)")
+    parser.add_argument("--cases", default="10,3,3", help="cases of hippocampus, left_atrium, acdc (10,3,3)")
     parser.add_argument("--weights", type=Path, default=None, help="a file of semisam pretrain (the shipped one)")
     parser.add_argument("--no-baseline", action="store_true", help="leave the random walker out")
     parser.add_argument("--results", type=Path, default=None, help="JSON file that keeps what was measured already")
