@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,10 +28,10 @@ class Outbox:
         self._descriptor = descriptor
         self._on_broken = on_broken
         self._changed = threading.Condition()
-        # Keyed by order of arrival: a dict keeps that order and lets a superseded event go from the middle.
-        self._waiting: dict[int, tuple[str, Any, bytes]] = {}
+        # Keyed by number, in order of arrival; a superseded event goes from the middle.
+        self._waiting: OrderedDict[int, tuple[str, Any, bytes]] = OrderedDict()
         self._latest_progress: dict[Any, int] = {}
-        self._counts: Counter[str] = Counter()
+        self._unsent: dict[str, deque[int]] = {name: deque() for name in KEPT_UNSENT}
         self._next = 0
         self._writing = False
         self._broken = False
@@ -50,11 +50,9 @@ class Outbox:
                     del self._waiting[superseded]
                 self._latest_progress[request_id] = self._next
             elif name in KEPT_UNSENT:
-                if self._counts[name] >= KEPT_UNSENT[name]:
-                    oldest = next(key for key, waiting in self._waiting.items() if waiting[0] == name)
-                    del self._waiting[oldest]
-                else:
-                    self._counts[name] += 1
+                if len(self._unsent[name]) >= KEPT_UNSENT[name]:
+                    del self._waiting[self._unsent[name].popleft()]
+                self._unsent[name].append(self._next)
             self._waiting[self._next] = (name, request_id, line)
             self._next += 1
             self._changed.notify_all()
@@ -70,12 +68,11 @@ class Outbox:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._waiting))
-                key = next(iter(self._waiting))
-                name, request_id, line = self._waiting.pop(key)
+                _, (name, request_id, line) = self._waiting.popitem(last=False)
                 if name == "progress":
                     del self._latest_progress[request_id]
                 elif name in KEPT_UNSENT:
-                    self._counts[name] -= 1
+                    self._unsent[name].popleft()
                 self._writing = True
             try:
                 while line:

@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--generalist", default="nano")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--training", action="store_true", help="measure also while training runs")
+    parser.add_argument("--note", default="", help="a sentence for the table, on what else ran on the machine")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
     arguments = parser.parse_args()
     if not arguments.image.exists():
@@ -175,7 +176,7 @@ def table(rows: list[Row], arguments: argparse.Namespace) -> str:
         "",
         f"`python Testing/benchmarks/interactive.py{' --training' if arguments.training else ''}`, {date.today()}: "
         f"{arguments.image.parent.name} ({size} voxels), generalist {arguments.generalist}, {os.cpu_count()} cores, "
-        f"no GPU. Load of the machine at the end (1, 5, 15 minutes): {load}.",
+        f"no GPU. Load of the machine at the end (1, 5, 15 minutes): {load}. {arguments.note}".rstrip(),
         "",
         "| what | bar | median | longest | processor (median) | |",
         "|---|---|---|---|---|---|",

@@ -125,6 +125,7 @@ def test_events_are_one_line_of_ascii_whatever_they_hold() -> None:
 def test_a_slow_reader_delays_nobody_and_misses_only_what_is_out_of_date() -> None:
     reading, writing = os.pipe()
     outbox = Outbox(writing)
+    outbox.put({"event": "log", "id": 0, "text": "more than a pipe holds " * 20_000})
     begun = time.monotonic()
     for number in range(5000):
         outbox.put({"event": "progress", "id": 1, "fraction": number / 5000, "text": "x" * 100})
