@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Nano:
 
         hardware = detect(context.device)
         self._device = torch.device(hardware.device)
-        self._bfloat16 = _bfloat16_is_native() if hardware.device == "cpu" else hardware.bfloat16
+        self._bfloat16 = hardware.bfloat16
         self._network, digest = _load(weights or weights_path())
         self._network.to(self._device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.fingerprint = f"nano-{_VERSION}-{digest}"
@@ -158,6 +158,8 @@ class _Search:
     """
 
     def __init__(self, view: _View, prompt: Prompts) -> None:
+        if prompt.mask is not None and not (np.asarray(prompt.mask) > 0.5).any():
+            prompt = replace(prompt, mask=None)  # an empty mask says nothing about the object
         self._view = view
         self._prompt = prompt
         self._positive = _points(prompt, 1) * view.grid.step
@@ -165,6 +167,7 @@ class _Search:
         self._answer: tuple[np.ndarray, Grid] | None = None
         self._ladder: list[Grid] = []
         extent = _extent(prompt, view.grid)
+        self._final = extent is not None
         if extent is not None:
             self.window: Grid | None = windows.local_window(view.grid, *extent)
         elif len(self._positive):
@@ -200,7 +203,7 @@ class _Search:
         window = self._current()
         logits = np.where(windows.in_view(window, self._view.grid), logits, _OUTSIDE)
         self._answer, self.window = (logits, window), None
-        if self._previous is not None or _extent(self._prompt, self._view.grid) is not None:
+        if self._final:
             return
         # Clicks alone: climb until the object fits, then look at it in a window of its own size.
         if self._ladder and not _fits(logits, window, self._view.grid):
@@ -213,7 +216,7 @@ class _Search:
         lower, upper = (np.minimum(lower, self._positive.min(0)), np.maximum(upper, self._positive.max(0)))
         closer = windows.local_window(self._view.grid, lower, upper)
         if closer.step[2] < 0.8 * window.step[2]:
-            self._previous, self.window = self._answer, closer
+            self._previous, self.window, self._final = self._answer, closer, True
 
     def write(self, answer: np.ndarray) -> None:
         """Interpolate the logits to the voxels of the volume (zeros outside the window)."""
@@ -259,12 +262,6 @@ def _load(path: Path) -> tuple[NanoNetwork, str]:
     return network.eval().requires_grad_(False), digest
 
 
-def _bfloat16_is_native() -> bool:
-    """Whether the CPU has bfloat16 instructions. Asked, not timed: a busy machine must not change the answers."""
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
 def _scaled(image: np.ndarray) -> np.ndarray:
     """Zero mean, unit deviation, clipped to what float16 and the windows' own normalization can use."""
     image = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
@@ -297,12 +294,12 @@ def _without_gaps(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _extent(prompt: Prompts, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper corner (mm) of what a mask or box says the object spans, clicks included; None without either."""
+    """Lower and upper corner (mm) of what a mask or box says the object spans, clicks included; None without either.
+
+    A mask has voxels above 0.5 here."""
     corners: list[np.ndarray] = []
     if prompt.mask is not None:
-        found = np.asarray(prompt.mask) > 0.5
-        if found.any():
-            corners += [np.asarray(end, float) for end in _robust_bounds(found)]
+        corners += list(_robust_bounds(np.asarray(prompt.mask) > 0.5))
     if prompt.box is not None:
         corners += [np.asarray(prompt.box[:3], float), np.asarray(prompt.box[3:], float) - 1]
     if not corners:
