@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,8 @@ class Specialist:
         """The project's specialist and its name. Raises TrainingError when there is none yet."""
         weights, plan, facts = load_specialist(project.models_dir)
         hardware = detect(device)
-        plan = Plan.from_dict(
-            plan.to_dict() | {"device": hardware.device, "bfloat16": hardware.bfloat16, "threads": hardware.cores}
-        )
+        bfloat16 = plan.bfloat16 and hardware.bfloat16
+        plan = replace(plan, device=hardware.device, bfloat16=bfloat16, threads=hardware.cores)
         torch.set_num_threads(plan.threads)
         network = make_network(plan)
         network.load_state_dict(weights)

@@ -58,7 +58,9 @@ class Augmentation:
         position = self._grid
         if augment:
             position = position @ self._affine().T + self._elastic()
-        index = position / self._spacing.to(self._device) + torch.as_tensor(centre, dtype=torch.float32).to(self._device)
+        index = position / self._spacing.to(self._device) + torch.as_tensor(centre, dtype=torch.float32).to(
+            self._device
+        )
         half = (torch.tensor(shape, dtype=torch.float32) - 1).clamp_min(1) / 2
         return (index / half.to(self._device) - 1).flip(-1)[None]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,7 @@ class TrainOptions:
     fresh: bool = False
 
 
-def train(
-    project: Project, options: TrainOptions, on_event: Event, should_stop: Callable[[], bool]
-) -> dict[str, Any]:
+def train(project: Project, options: TrainOptions, on_event: Event, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Run one round, or go on with one that was stopped; returns a summary.
 
     Raises UsageError for options that do not fit, TrainingError when no case is annotated, LockError when another
@@ -100,6 +98,7 @@ class _Round:
         self.schedule = Schedule(self.plan, self.budget)
         # After a resumption other patches are drawn than were drawn before.
         self.rng = np.random.default_rng([options.seed, self.round, self.budget.steps])
+        self.supervised = make_framework("supervised", self.rng)
         self.framework = make_framework(options.framework, self.rng)
         self.working = WorkingSet(project, self.plan)
         augmentation = Augmentation(
@@ -145,7 +144,7 @@ class _Round:
         framework = self.framework
         unlabelled = None
         if schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated:
-            framework = make_framework("supervised", self.rng)
+            framework = self.supervised
         else:
             names = self.teaching.choose(self.working.unannotated, plan.unlabelled_batch)
             cases = [self.working[name] for name in names]
@@ -203,7 +202,6 @@ class _Round:
             self.last_checkpoint = now
             self._checkpoint(finished=False)
         if not self.schedule.warming_up and not self.proposed_first:
-            # With steps as budget nobody waits at the screen, and with a few unlabelled cases left out nothing is lost.
             self.proposed_first = True
             self._checkpoint(finished=False)
             self._propose()
@@ -306,8 +304,8 @@ class _Round:
         if path.exists() and not self.options.fresh:
             plan = Plan.load(path)
             if plan.segments == names and (plan.device == "cpu") == (hardware.device == "cpu"):
-                here = {"device": hardware.device, "bfloat16": hardware.bfloat16, "threads": hardware.cores}
-                return Plan.from_dict(plan.to_dict() | here)
+                bfloat16 = plan.bfloat16 and hardware.bfloat16
+                return replace(plan, device=hardware.device, bfloat16=bfloat16, threads=hardware.cores)
         self._say("Looking at the data.")
         plan = make_plan(take_fingerprint(self.project), hardware, names)
         plan.save(path)

@@ -79,9 +79,7 @@ class Sampler:
             images.append(self._augmentation.intensity(self._augmentation.warp(self._image(case), grid, border=True)))
         return LabelledPatch(torch.stack(images), torch.stack(targets))
 
-    def unlabelled(
-        self, cases: list[WorkingCase], pseudo_labels: dict[str, PseudoLabel]
-    ) -> UnlabelledPatch:
+    def unlabelled(self, cases: list[WorkingCase], pseudo_labels: dict[str, PseudoLabel]) -> UnlabelledPatch:
         """One patch of each of ``cases``."""
         weak, strong, parts, trust = [], [], [], []
         segments = len(self._plan.segments)

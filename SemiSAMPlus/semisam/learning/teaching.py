@@ -143,16 +143,16 @@ class Teaching:
                     self._immature[name] = distance, probability
 
     def _start(self) -> GeneralistSupervision:
+        values = [segment.value for segment in self._project.segments]
+        to_value = np.array([0, *values], np.uint8)
         examples = []
         for name in self._working.annotated:
             case = self._working[name]
             assert case.labels is not None
-            values = np.array([0] + [segment.value for segment in self._project.segments], np.uint8)
-            examples.append(Example(name, case.volume, values[case.labels]))
+            examples.append(Example(name, case.volume, to_value[case.labels]))
         context = Context(tuple(examples), self._plan.device)
         generalists = [create(name, context) for name in self._names]
         cache = EmbeddingCache(self._project.cache_dir / "embeddings")
-        values = [segment.value for segment in self._project.segments]
         supervision = GeneralistSupervision(generalists, cache, self._plan, values)
         cases = [self._working[name] for name in self._working.annotated]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}

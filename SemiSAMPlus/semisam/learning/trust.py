@@ -61,7 +61,9 @@ class Trust:
         groupings = list(self._advantages[name])
         if not groupings:
             return tuple((index,) for index in range(self._segments))
-        return max(groupings, key=lambda grouping: float(np.nan_to_num(np.nanmean(self.advantage(name, grouping)), nan=-1)))
+        return max(
+            groupings, key=lambda grouping: float(np.nan_to_num(np.nanmean(self.advantage(name, grouping)), nan=-1))
+        )
 
     def of(self, name: str) -> np.ndarray:
         """(segments,) trust from 0 to 1."""

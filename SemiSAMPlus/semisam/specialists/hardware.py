@@ -77,5 +77,5 @@ def _bfloat16_pays() -> bool:
     """Whether the CPU computes in bfloat16 rather than emulating it, which is many times slower than float32."""
     import torch
 
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

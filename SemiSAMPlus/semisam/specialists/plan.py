@@ -73,7 +73,9 @@ class Plan:
         try:
             data = json.loads(path.read_text("utf-8"))
             if data.get("schema", 0) > SCHEMA:
-                raise PlanError(f"{path} was written by a newer version of this program: update it to open the project.")
+                raise PlanError(
+                    f"{path} was written by a newer version of this program: update it to open the project."
+                )
             return cls.from_dict(data)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise PlanError(f"{path} is not a valid plan ({error}): delete it and a new plan is made.") from error
@@ -134,11 +136,20 @@ def make_plan(fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str,
         strides=strides,
         intensity=fingerprint.intensity,
         device=hardware.device,
-        bfloat16=hardware.bfloat16,
+        bfloat16=hardware.bfloat16 and bfloat16_is_sound(patch, strides),
         threads=hardware.cores,
         memory_mb=memory_mb,
         mirror=not sided,
     )
+
+
+def bfloat16_is_sound(patch: tuple[int, int, int], strides: tuple[tuple[int, int, int], ...]) -> bool:
+    """Whether the smallest level of the network is at least three voxels long on every axis.
+
+    On shorter axes the CPU kernels of torch 2.13 leave parts of a weight gradient unset in bfloat16 (seen: infinite
+    and changing gradients of 3x3x3 convolutions on 2x3x3 voxels); float32 and larger grids are right.
+    """
+    return bool(np.all(np.array(patch) // np.prod(np.array(strides), axis=0) >= 3))
 
 
 def _working_spacing(spacing: np.ndarray, extent: np.ndarray, foreground: np.ndarray, budget: int) -> np.ndarray:

@@ -1,0 +1,151 @@
+"""Trust, fusion and uncertainty: a bad generalist is switched off, a good one is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ellipsoid
+from semisam.generalists.base import Embedding
+from semisam.generalists.cache import EmbeddingCache
+from semisam.learning.supervision import GeneralistSupervision
+from semisam.learning.working import WorkingCase
+from semisam.prompts import Prompts
+from semisam.specialists.plan import Plan
+from semisam.volumes import Geometry, Volume
+
+SHAPE = (20, 24, 20)
+LABELS = ellipsoid(SHAPE)
+
+
+def make_plan(**changes: object) -> Plan:
+    values = {
+        "segments": ("head", "tail"), "modality": "MR or other", "working_spacing": (1.0, 1.0, 1.0), "patch": (16, 24, 16),
+        "channels": (4, 8), "strides": ((2, 2, 2),), "intensity": {}, "device": "cpu", "bfloat16": False, "threads": 1,
+        "memory_mb": 1000,
+    }  # fmt: skip
+    return Plan(**(values | changes))  # type: ignore[arg-type]
+
+
+def make_case(labels: np.ndarray | None) -> WorkingCase:
+    rng = np.random.default_rng(0)
+    image = (LABELS * 2 + rng.normal(0, 0.3, SHAPE)).astype(np.float16)
+    geometry = Geometry.simple(SHAPE)
+    return WorkingCase("case", image, geometry, geometry, labels)
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.stack([labels == value for value in range(3)]).astype(np.float32)
+
+
+def mediocre() -> np.ndarray:
+    """A prediction that is off by two voxels along j, Dice about 0.8."""
+    return one_hot(np.roll(LABELS, 2, axis=1)) * 0.9 + 0.03
+
+
+class Scripted:
+    """A generalist that answers with given maps: the union for segment 0, else that of the segment."""
+
+    def __init__(self, name: str, maps: dict[int, np.ndarray] | None, seed: int = 0) -> None:
+        self.name = name
+        self.fingerprint = name
+        self._maps = maps
+        self._rng = np.random.default_rng(seed)
+
+    def encode(self, volume: Volume) -> Embedding:
+        return Embedding({"shape": np.array(volume.shape)})
+
+    def predict(self, embedding: Embedding, prompts: Sequence[Prompts]) -> np.ndarray:
+        if self._maps is None:
+            return self._rng.random((len(prompts), *embedding.arrays["shape"])).astype(np.float32)
+        return np.stack([self._maps[prompt.segment] for prompt in prompts]).astype(np.float32)
+
+
+def oracle() -> Scripted:
+    return Scripted("oracle", {0: LABELS > 0, 1: LABELS == 1, 2: LABELS == 2})
+
+
+def noise() -> Scripted:
+    return Scripted("noise", None)
+
+
+def supervise(tmp_path: Path, *generalists: Scripted) -> GeneralistSupervision:
+    return GeneralistSupervision(generalists, EmbeddingCache(tmp_path), make_plan(), (1, 2))
+
+
+def test_a_generalist_that_answers_noise_is_switched_off(tmp_path: Path) -> None:
+    supervision = supervise(tmp_path, noise())
+    rng = np.random.default_rng(0)
+    supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, rng)
+    assert np.all(supervision.trust.of("noise") == 0)
+    assert not supervision.active
+    assert supervision.pseudo_label(make_case(None), mediocre(), rng) is None
+
+
+def test_a_generalist_that_knows_better_is_trusted_fully(tmp_path: Path) -> None:
+    supervision = supervise(tmp_path, oracle())
+    supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, np.random.default_rng(0))
+    assert np.all(supervision.trust.of("oracle") == 1)
+
+
+def test_one_bad_generalist_among_several_does_no_harm(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    answers = []
+    for name, team in (("alone", [oracle()]), ("with noise", [noise(), oracle()])):
+        supervision = supervise(tmp_path / name, *team)
+        supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, rng)
+        result = supervision.pseudo_label(make_case(None), mediocre(), rng)
+        assert result is not None
+        answers.append(result[0].probability)
+    assert np.array_equal(*answers)
+    assert np.array_equal(answers[0] > 0.5, one_hot(LABELS)[1:] > 0.5)
+
+
+def test_uncertainty_is_zero_where_prompts_do_not_matter_and_large_where_they_do(tmp_path: Path) -> None:
+    class Undecided(Scripted):
+        def predict(self, embedding: Embedding, prompts: Sequence[Prompts]) -> np.ndarray:
+            answers = super().predict(embedding, prompts)
+            answers[4] = 0  # the first of the four prompts for the tail finds nothing
+            return answers
+
+    supervision = supervise(tmp_path, Undecided("undecided", {0: LABELS > 0, 1: LABELS == 1, 2: LABELS == 2}))
+    result = supervision.pseudo_label(make_case(None), one_hot(LABELS), np.random.default_rng(0))
+    assert result is not None
+    tail = LABELS == 2
+    assert result[0].uncertainty[1][tail].mean() > 0.1
+    assert result[0].uncertainty[0][LABELS == 1].mean() < 0.02
+
+
+@pytest.mark.parametrize("voxels", [0, 1])
+def test_an_empty_or_tiny_prediction_gives_no_pseudo_label(tmp_path: Path, voxels: int) -> None:
+    supervision = supervise(tmp_path, oracle())
+    prediction = np.zeros((3, *SHAPE), np.float32)
+    prediction[0] = 1
+    prediction[:, 10, 10, 10] = (0.1, 0.9 * voxels, 0)
+    assert supervision.pseudo_label(make_case(None), prediction, np.random.default_rng(0)) is None
+
+
+def test_a_generalist_that_contradicts_the_teacher_entirely_is_not_heard_for_that_case(tmp_path: Path) -> None:
+    elsewhere = np.roll(LABELS, 9, axis=0) * (np.arange(SHAPE[0]) < 5)[:, None, None]
+    wrong = Scripted("wrong", {0: elsewhere > 0, 1: elsewhere == 1, 2: elsewhere == 2})
+    supervision = supervise(tmp_path, wrong)
+    assert supervision.pseudo_label(make_case(None), one_hot(LABELS), np.random.default_rng(0)) is None
+
+
+def test_parts_of_an_organ_are_prompted_as_a_whole_where_that_is_better(tmp_path: Path) -> None:
+    """A generalist that sees the organ but not the border within it is asked for the organ."""
+    whole_only = Scripted("whole", {0: LABELS > 0, 1: LABELS > 0, 2: LABELS > 0})
+    supervision = supervise(tmp_path, whole_only)
+    shrunk = one_hot(np.where(np.roll(LABELS, 1, 0) * np.roll(LABELS, -1, 0) > 0, LABELS, 0)) * 0.9 + 0.03
+    supervision.measure_trust([make_case(LABELS)], {"case": shrunk}, np.random.default_rng(0))
+    assert supervision.trust.best_grouping("whole") == ((0, 1),)
+
+
+def test_trust_needs_only_annotated_cases_and_says_when_it_could_not_be_measured(tmp_path: Path) -> None:
+    silent = Scripted("silent", {value: np.zeros(SHAPE) for value in range(3)})
+    supervision = supervise(tmp_path, silent)
+    supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, np.random.default_rng(0))
+    assert np.all(supervision.trust.of("silent") == 0.5)
