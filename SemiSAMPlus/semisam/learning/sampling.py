@@ -109,7 +109,7 @@ class Sampler:
         return torch.from_numpy(np.asarray(case.image, np.float32))[None].to(self._device)
 
     def _labelled_centre(self, case: WorkingCase, labels: np.ndarray) -> np.ndarray:
-        """Two of three patches hold a voxel of a segment drawn at random; a volume no larger than a patch is central."""
+        """Two of three patches hold a voxel of a random segment; a volume no larger than a patch is centred."""
         centre = self._anywhere(case)
         if self._rng.random() < 0.67:
             if case.name not in self._foreground:

@@ -136,4 +136,5 @@ class WorkingSet:
 
 
 def _geometry(data: dict[str, list[float]]) -> Geometry:
-    return Geometry(*(tuple(data[key]) for key in ("shape", "spacing", "origin", "direction")))  # type: ignore[arg-type]
+    parts = (tuple(data[key]) for key in ("shape", "spacing", "origin", "direction"))
+    return Geometry(*parts)  # type: ignore[arg-type]
