@@ -148,10 +148,26 @@ class GeneralistSupervision:
             if not (mean > 0.5).any():
                 continue
             union = segments[list(group)].sum(0)
+            region = _surroundings(np.maximum(mean, union) > 0.1)
             doubt = variance + _DISAGREEMENT * (mean - union) ** 2
             for index in group:
                 share = segments[index] / np.maximum(union, 1e-3) if len(group) > 1 else 1.0
                 probability[index] = mean * share
                 uncertainty[index] = doubt
-                valid[index] = True
+                valid[index][region] = True
         return Answer(probability, uncertainty, valid)
+
+
+def _surroundings(mask: np.ndarray) -> tuple[slice, ...]:
+    """The box round a (k, j, i) mask and a quarter of its size on every side.
+
+    Far from the object a generalist has nothing to say that the specialist does not know, and the many voxels there
+    would drown those near the border, where it matters, in the mean of the loss.
+    """
+    region = []
+    for axis in range(3):
+        inside = np.nonzero(mask.any(tuple(other for other in range(3) if other != axis)))[0]
+        first, last = int(inside[0]), int(inside[-1])
+        margin = max(2, (last - first + 1) // 4)
+        region.append(slice(max(0, first - margin), last + margin + 1))
+    return tuple(region)

@@ -55,7 +55,7 @@ class Plan:
     mirror: bool = False
     copy_paste: bool = True
     consistency_weight: float = 1.0
-    generalist_weight: float = 1.0
+    generalist_weight: float = 10.0
     uncertainty_temperature: float = 0.1
     refresh_every: int = 8
     perturbed_prompts: int = 4
