@@ -1,9 +1,8 @@
-"""Registration of one volume to another with SimpleITK: an affine map, then a smooth deformation.
+"""Smooth deformation of one image onto another with SimpleITK, from an affine start.
 
-Both volumes are taken in canonical axis order and placed about a common centre; what remains of an oblique direction is
-for the affine map to find. Every filter gets its number of threads, so the process-wide default stays as it is.
-Deformation: symmetric forces demons (Vercauteren et al., Diffeomorphic demons, NeuroImage 45, 2009) on half the
-resolution first, intensities matched by their histograms.
+Images are in canonical axis order with their centre at the origin of space; what remains of an oblique direction is
+for the affine map. Every filter gets its number of threads, so the process-wide default stays as it is. Symmetric
+forces demons (Vercauteren et al., Diffeomorphic demons, NeuroImage 45, 2009) on half the
 """
 
 from __future__ import annotations
@@ -31,26 +30,14 @@ def to_image(voxels: np.ndarray, spacing: tuple[float, float, float]) -> sitk.Im
     return image
 
 
-def affine(fixed: sitk.Image, moving: sitk.Image, threads: int = 1, iterations: int = 40) -> sitk.Transform:
-    """The affine map of points of ``fixed`` to points of ``moving`` that makes their intensities correlate best."""
+def from_matrix(matrix: np.ndarray, offset: np.ndarray) -> sitk.Transform:
+    """The inverse of ``matrix @ position + offset`` (k, j, i mm) as a map of ITK's points (x, y, z)."""
     import SimpleITK as sitk
 
-    step = 2.0 * float(np.prod(fixed.GetSpacing())) ** (1 / 3)
+    inverse = np.linalg.inv(matrix)
     transform = sitk.AffineTransform(3)
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(threads)
-    method.SetMetricAsCorrelation()
-    # One voxel in eight, on a lattice: as good as random ones here, and the same for every run.
-    method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(0.125)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetInitialTransform(transform, inPlace=True)
-    method.SetOptimizerAsRegularStepGradientDescent(step, step * 1e-3, iterations, relaxationFactor=0.6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([2, 1])
-    method.SetSmoothingSigmasPerLevel([1.5, 0.5])
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
-    method.Execute(fixed, moving)
+    transform.SetMatrix(inverse[::-1, ::-1].ravel().tolist())
+    transform.SetTranslation((-inverse @ offset)[::-1].tolist())
     return transform
 
 
@@ -109,8 +96,9 @@ def _halved(image: sitk.Image, threads: int) -> sitk.Image:
     smooth.SetSigma(np.where(factor > 1, 1.44, 0.1) * spacing)
     if min(size) >= 4:
         image = smooth.Execute(image)
-    new_size = -(-size // factor)
+    center = np.array(image.GetOrigin()) + (size - 1) / 2 * spacing
+    new_size, new_spacing = -(-size // factor), spacing * factor
     grid = sitk.Image([int(n) for n in new_size], sitk.sitkFloat32)
-    grid.SetSpacing((spacing * factor).tolist())
-    grid.SetOrigin((-(new_size - 1) / 2 * spacing * factor).tolist())
+    grid.SetSpacing(new_spacing.tolist())
+    grid.SetOrigin((center - (new_size - 1) / 2 * new_spacing).tolist())
     return warp(image, grid, sitk.Transform(3, sitk.sitkIdentity), threads)

@@ -1,7 +1,7 @@
 """``random-walker``: grows an object from seeds along the image's homogeneous regions. Needs no training.
 
-L. Grady, "Random Walks for Image Segmentation", IEEE TPAMI 28(11), 2006. It turns a poor mask into a better one where
-the object has edges, and clicks into a first mask; it knows nothing of anatomy.
+L. Grady, "Random Walks for Image Segmentation", IEEE TPAMI 28(11), 2006, with the prior of its CVPR 2005 variant. It
+turns a poor mask into a better one where the object has edges, and clicks into a first mask; it knows no anatomy.
 """
 
 from __future__ import annotations
@@ -13,30 +13,36 @@ import numpy as np
 
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.grids import affordable_geometry, robust_scaled
+from semisam.generalists.random_walk import walk
 from semisam.prompts import MINIMUM_VOXELS, THRESHOLD, Prompts
 from semisam.volumes import Geometry, Volume, bounding_box, resample_image, resample_mask, resample_probabilities
 
 _OBJECT, _BACKGROUND = 1, 2
 
-# How strongly an intensity step, in standard deviations of the crop, stops the walker.
-_BETA = 3.0
-# Distances from a mask's surface, in voxels of the mean spacing, from which on the mask is believed.
-_INSIDE, _OUTSIDE = 1.5, 2.5
+# Distances are in voxels of the mean spacing. Deeper than _INSIDE and further than _OUTSIDE a mask is believed.
+_INSIDE, _OUTSIDE = 5.0, 6.0
+# Doubt about a mask's border falls by the factor e with this distance, before the intensities are heard.
+_WIDTH = 0.7
+# Radius of the ball of seeds around a click.
+_CLICK = 1.5
+# See random_walk.walk. These and the above were chosen on corrupted masks (Testing/benchmarks/training_free.md).
+_PULL, _CONTRAST = 0.3, 10.0
+_BINS = 32
 # Crops with more voxels than this are solved on a coarser grid.
 _LARGEST = 100_000
 
 
 class RandomWalker:
-    """Prompts become seeds; the answer is the probability that a walker who starts at a voxel meets an object seed
-    before a background seed.
+    """Prompts become seeds and a prior; the answer is the probability that a walker ends in the object.
 
-    mask    its eroded inside is object, everything beyond its dilated outline is background
-    box     everything outside is background; without a mask or a positive click, its middle is object
-    points  single seeds, on top of mask and box; alone, they look for the object within a fifth of the volume's extent
+    mask    its deep inside is object, everything far outside is background; between, the prior weighs the distance to
+            the mask's border against how typical the voxel's intensity is of the mask and of its surroundings
+    box     everything outside is background; without a mask, the ellipsoid in it is a first, doubtful guess
+    points  seeds, on top of mask and box; alone, they look for the object within a fifth of the volume's extent
     """
 
     name = "random-walker"
-    fingerprint = "random-walker-1"
+    fingerprint = "random-walker-2"
 
     def __init__(self, context: Context) -> None:
         """Needs nothing of ``context``."""
@@ -55,8 +61,7 @@ class RandomWalker:
         for answer, prompt in zip(answers, prompts, strict=True):
             window = _Window.around(prompt, voxels.shape, relative)
             if window is not None:
-                seeds = window.seeds(prompt)
-                answer[window.region] = window.solve(voxels[window.region], seeds)
+                answer[window.region] = _grown(window, voxels[window.region], prompt)
         return answers
 
 
@@ -65,7 +70,7 @@ class _Window:
     """The part of the volume in which a prompt's object may be, with the grid on which it is looked for.
 
     region  slices of the volume
-    fine    the region's own grid; spacing in voxels of the mean spacing, origin at the region's first voxel
+    fine    the region's own grid; spacing in voxels of the mean spacing
     coarse  the grid to solve on: ``fine``, or a coarser one over the same field of view
     """
 
@@ -77,20 +82,20 @@ class _Window:
     def around(cls, prompt: Prompts, shape: tuple[int, ...], relative: np.ndarray) -> _Window | None:
         """None when the prompt does not say where the object is."""
         size = np.asarray(shape)
-        margin = np.ceil((_OUTSIDE + 1.5) / relative)
+        margin = np.ceil((_OUTSIDE + 1) / relative)
         lower, upper = size.astype(float), np.zeros(3)
+        box = None
         if prompt.mask is not None:
             mask = np.asarray(prompt.mask) >= THRESHOLD
             box = bounding_box(mask) if np.count_nonzero(mask) >= MINIMUM_VOXELS else None
-            if box is not None:
-                lower = [part.start for part in box] - margin
-                upper = [part.stop for part in box] + margin
+        if box is not None:
+            lower = np.array([part.start for part in box]) - margin
+            upper = np.array([part.stop for part in box]) + margin
         elif prompt.box is not None:
             lower, upper = prompt.box[:3] - margin, prompt.box[3:] + margin
         clicks = _clicks(prompt)[0]
         if len(clicks):
-            alone = prompt.mask is None and prompt.box is None
-            reach = np.maximum(size / 5, margin) if alone else margin
+            reach = margin if box is not None or prompt.box is not None else np.maximum(size / 5, margin)
             lower = np.minimum(lower, clicks.min(0) - reach)
             upper = np.maximum(upper, clicks.max(0) + reach + 1)
         start = np.clip(np.floor(lower), 0, size).astype(int)
@@ -101,74 +106,120 @@ class _Window:
         fine = Geometry.simple(tuple((stop - start).tolist()), tuple(relative.tolist()))
         return cls(region, fine, affordable_geometry(fine, _LARGEST))  # type: ignore[arg-type]
 
-    def seeds(self, prompt: Prompts) -> np.ndarray:
-        """(k, j, i) int8 on the coarse grid: 1 object, 2 background, 0 to be found out."""
-        seeds = np.zeros(self.coarse.shape, np.int8)
-        positives, negatives = _clicks(prompt)
-        if prompt.mask is not None:
-            self._seed_mask(seeds, np.asarray(prompt.mask)[self.region] >= THRESHOLD)
-        elif prompt.box is None:
-            self._seed_faces(seeds, prompt)
-        if prompt.box is not None:
-            lower, upper = np.asarray(prompt.box[:3], float), np.asarray(prompt.box[3:], float)
-            within = self._block(lower, upper)
-            kept = seeds[within].copy()
-            seeds[...] = _BACKGROUND
-            seeds[within] = kept
-            if prompt.mask is None and len(positives) == 0:
-                quarter = (upper - lower) / 4
-                seeds[self._block(lower + quarter, upper - quarter)] = _OBJECT
-        for points, value in ((positives, _OBJECT), (negatives, _BACKGROUND)):
-            indices = self._to_coarse(np.rint(points))
-            indices = indices[((indices >= 0) & (indices < seeds.shape)).all(1)]
-            seeds[tuple(indices.T)] = value
-        return seeds
-
-    def solve(self, voxels: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """(k, j, i) float32 probability of the object on the fine grid."""
-        if not (seeds == _OBJECT).any():
-            return np.zeros(self.fine.shape, np.float32)
-        if not (seeds == _BACKGROUND).any():
-            return np.ones(self.fine.shape, np.float32)
-        image = resample_image(Volume(voxels.astype(np.float32), self.fine), self.coarse)
-        probability = _walk(image, seeds, np.asarray(self.coarse.spacing))
-        return resample_probabilities(probability[None], self.coarse, self.fine)[0]
-
-    def _seed_mask(self, seeds: np.ndarray, mask: np.ndarray) -> None:
-        from scipy.ndimage import distance_transform_edt
-
-        coarse = resample_mask(Volume(mask.astype(np.uint8), self.fine), self.coarse, [1]) > 0
-        if not coarse.any():
-            return
-        # Distances to the nearest voxel of the other kind; surfaces run half a voxel before it.
-        half = min(self.coarse.spacing) / 2
-        depth = distance_transform_edt(coarse, sampling=self.coarse.spacing) - half if not coarse.all() else None
-        if depth is None:
-            seeds[...] = _OBJECT
-            return
-        seeds[distance_transform_edt(~coarse, sampling=self.coarse.spacing) - half > _OUTSIDE] = _BACKGROUND
-        # Thin parts have no core: then the deepest voxels are believed.
-        seeds[coarse & (depth > min(_INSIDE, 0.7 * depth.max()))] = _OBJECT
-
-    def _seed_faces(self, seeds: np.ndarray, prompt: Prompts) -> None:
-        """Clicks alone: the window's faces are background, unless they are the volume's own."""
-        for axis in range(3):
-            for face in (0, -1):
-                index: list[slice | int] = [slice(None)] * 3
-                index[axis] = face
-                seeds[tuple(index)] = _BACKGROUND
-
-    def _to_coarse(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 3) indices of the volume to the coarse voxels (n, 3) that hold them."""
-        local = indices - [part.start for part in self.region]
+    def indices(self, points: np.ndarray) -> np.ndarray:
+        """(n, 3) voxels of the coarse grid that hold (n, 3) points of the volume; they may lie outside of it."""
+        local = points - [part.start for part in self.region]
         return np.rint(self.coarse.world_to_index(self.fine.index_to_world(local))).astype(int)
 
-    def _block(self, lower: np.ndarray, upper: np.ndarray) -> tuple[slice, slice, slice]:
-        """The coarse voxels of a half-open box of the volume; at least one along each axis."""
+    def block(self, box: tuple[float, ...]) -> tuple[slice, slice, slice]:
+        """The voxels of the coarse grid in a half-open box of the volume; at least one along each axis."""
         size = np.asarray(self.coarse.shape)
-        start = np.clip(self._to_coarse(np.floor(lower)[None])[0], 0, size - 1)
-        stop = np.clip(self._to_coarse(np.ceil(upper)[None] - 1)[0] + 1, start + 1, size)
+        start = np.clip(self.indices(np.floor(box[:3])), 0, size - 1)
+        stop = np.clip(self.indices(np.ceil(box[3:]) - 1) + 1, start + 1, size)
         return tuple(slice(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """What a prompt says about the object before the image is looked at, on the coarse grid.
+
+    depth    (k, j, i) signed distance to the guessed surface, positive inside
+    core     depth from which on a voxel is object for sure
+    width    distance over which doubt about the surface falls by the factor e
+    typical  (k, j, i) bool, voxels whose intensities stand for the object
+    """
+
+    depth: np.ndarray
+    core: float
+    width: float
+    typical: np.ndarray
+
+    @classmethod
+    def of(cls, window: _Window, prompt: Prompts) -> _Guess | None:
+        """None when nothing in the window is meant."""
+        spacing, shape = window.coarse.spacing, window.coarse.shape
+        if prompt.mask is not None:
+            given = (np.asarray(prompt.mask)[window.region] >= THRESHOLD).astype(np.uint8)
+            mask = resample_mask(Volume(given, window.fine), window.coarse, [1]) > 0
+            if mask.any():
+                depth = _depth(mask, spacing)
+                return cls(depth, min(_INSIDE, 0.7 * float(depth.max())), _WIDTH, mask)
+        elif prompt.box is not None:
+            mask = np.zeros(shape, bool)
+            block = window.block(prompt.box)
+            axes = np.ogrid[tuple(slice(-1, 1, complex(0, part.stop - part.start + 2)) for part in block)]
+            mask[block] = np.less(sum(axis**2 for axis in axes), 1)[1:-1, 1:-1, 1:-1]
+            depth = _depth(mask, spacing)
+            deepest = float(depth.max())
+            return cls(depth, 0.6 * deepest, 0.3 * deepest, mask)
+        clicks = window.indices(np.rint(_clicks(prompt)[0]))
+        if len(clicks) == 0:
+            return None
+        # Nothing says how large the object is: guess half of what the window has room for.
+        reach = 0.5 * float((np.asarray(shape) * spacing).min()) / 2
+        distance = np.sqrt(_squared_distance(clicks, window))
+        return cls(reach - distance, reach - _CLICK, 0.3 * reach, distance < 2 * _CLICK)
+
+
+def _grown(window: _Window, voxels: np.ndarray, prompt: Prompts) -> np.ndarray:
+    """(k, j, i) float32 probability in the window's region."""
+    guess = _Guess.of(window, prompt)
+    if guess is None:
+        return np.zeros(window.fine.shape, np.float32)
+    image = resample_image(Volume(voxels.astype(np.float32), window.fine), window.coarse)
+    seeds = np.zeros(window.coarse.shape, np.int8)
+    seeds[guess.depth > guess.core] = _OBJECT
+    seeds[guess.depth < -max(_OUTSIDE, 3 * guess.width)] = _BACKGROUND
+    if prompt.box is not None:
+        outside = np.ones(seeds.shape, bool)
+        outside[window.block(prompt.box)] = False
+        seeds[outside] = _BACKGROUND
+    for points, value in zip(_clicks(prompt), (_OBJECT, _BACKGROUND), strict=True):
+        if len(points):
+            seeds[_squared_distance(window.indices(np.rint(points)), window) <= _CLICK**2] = value
+    probability = walk(image, window.coarse.spacing, seeds, _prior(image, guess), _PULL, _CONTRAST)
+    return resample_probabilities(probability[None], window.coarse, window.fine)[0]
+
+
+def _squared_distance(points: np.ndarray, window: _Window) -> np.ndarray:
+    """(k, j, i) squared distance to the nearest of (n, 3) voxels of the coarse grid, which may lie outside of it."""
+    nearest = np.full(window.coarse.shape, np.inf, np.float32)
+    for point in points:
+        axes = [
+            (np.arange(size, dtype=np.float32) - index) * np.float32(step)
+            for size, index, step in zip(window.coarse.shape, point, window.coarse.spacing, strict=True)
+        ]
+        np.minimum(nearest, sum(axis**2 for axis in np.ix_(*axes)), out=nearest)
+    return nearest
+
+
+def _depth(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """(k, j, i) float32 signed distance to the mask's surface, positive inside. Beyond the grid is background."""
+    from scipy.ndimage import distance_transform_edt
+
+    half = min(spacing) / 2
+    inside = distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    outside = distance_transform_edt(~mask, sampling=spacing)
+    return np.where(mask, inside - half, half - outside).astype(np.float32)
+
+
+def _prior(image: np.ndarray, guess: _Guess) -> np.ndarray:
+    """(k, j, i) float32: how likely each voxel is to be object by its depth and by its intensity.
+
+    Intensities: naive Bayes with the smoothed histograms of the guessed object and of its surroundings.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    low, high = float(image.min()), float(image.max())
+    bins = ((image - low) * (0.999 * _BINS / max(high - low, 1e-6))).astype(np.intp)
+    log_odds = guess.depth / np.float32(guess.width)
+    surroundings = (guess.depth <= 0) & (guess.depth > -max(_INSIDE, 2 * guess.width))
+    for region, sign in ((guess.typical, 1.0), (surroundings, -1.0)):
+        counts = np.bincount(bins[region], minlength=_BINS).astype(np.float32)
+        # A fifth of a uniform distribution keeps intensities that were never seen from deciding alone.
+        share = gaussian_filter1d(counts / max(1.0, float(counts.sum())), 1.0) + 0.2 / _BINS
+        log_odds += np.float32(sign) * np.log(share)[bins]
+    return (1 / (1 + np.exp(-np.clip(log_odds, -20, 20)))).astype(np.float32)
 
 
 def _clicks(prompt: Prompts) -> tuple[np.ndarray, np.ndarray]:
@@ -176,62 +227,3 @@ def _clicks(prompt: Prompts) -> tuple[np.ndarray, np.ndarray]:
     points = np.asarray(prompt.points, float).reshape(-1, 3)
     positive = np.asarray(prompt.labels).ravel() > 0
     return points[positive], points[~positive]
-
-
-def _walk(image: np.ndarray, seeds: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Solve Laplace's equation on the voxels' graph, 1 at object seeds and 0 at background seeds: (k, j, i) float32.
-
-    The weight of an edge is exp(-beta (difference / standard deviation)^2) / spacing^2, so that a walker rarely
-    crosses an edge of the image or a gap between thick slices. Conjugate gradients with the diagonal as
-    preconditioner, on whole arrays instead of a sparse matrix: a few times faster on the small crops met here.
-    """
-    free = (seeds == 0).astype(np.float32)
-    weights = []
-    deviation = max(float(image.std()), 1e-6)
-    for axis in range(3):
-        difference = np.diff(image, axis=axis) / deviation
-        # The floor keeps every voxel connected, and the problem well conditioned.
-        weight = (np.exp(-_BETA * difference**2) + 1e-3) / spacing[axis] ** 2
-        weights.append(weight.astype(np.float32))
-
-    degree = np.zeros(image.shape, np.float32)
-    for axis, weight in enumerate(weights):
-        front, back = _ends(axis)
-        degree[front] += weight
-        degree[back] += weight
-    inverse = free / np.maximum(degree, np.float32(1e-12))
-
-    def laplacian(x: np.ndarray) -> np.ndarray:
-        y = degree * x
-        for axis, weight in enumerate(weights):
-            front, back = _ends(axis)
-            y[front] -= weight * x[back]
-            y[back] -= weight * x[front]
-        y *= free
-        return y
-
-    x = np.where(seeds == 0, np.float32(0.5), (seeds == _OBJECT).astype(np.float32))
-    residual = -laplacian(x)
-    z = inverse * residual
-    direction = z.copy()
-    rho = float(np.vdot(residual, z))
-    # The error that is left is far below what a probability needs.
-    target = 1e-5 * rho
-    for _ in range(300):
-        if rho <= target or rho <= 0:
-            break
-        product = laplacian(direction)
-        alpha = np.float32(rho / float(np.vdot(direction, product)))
-        x += alpha * direction
-        residual -= alpha * product
-        np.multiply(inverse, residual, out=z)
-        rho, previous = float(np.vdot(residual, z)), rho
-        direction *= np.float32(rho / previous)
-        direction += z
-    return np.clip(x, 0, 1)
-
-
-def _ends(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """The voxels at the lower and the upper end of all edges along ``axis``."""
-    whole = (slice(None),) * axis
-    return (*whole, slice(None, -1)), (*whole, slice(1, None))

@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from semisam.errors import GeneralistError
+from semisam.generalists.alignment import Alignment, AlignmentExample, AlignmentTarget, align, match
 from semisam.generalists.base import Context, Embedding, Example
-from semisam.generalists.deformation import affine, deformation, to_image, warp
+from semisam.generalists.deformation import deformation, from_matrix, to_image, warp
 from semisam.generalists.grids import affordable_geometry, robust_scaled
 from semisam.prompts import THRESHOLD, Prompts
 from semisam.volumes import (
     Geometry,
     Volume,
+    bounding_box,
     content_hash,
     resample_image,
     resample_mask,
@@ -33,8 +34,14 @@ _logger = logging.getLogger(__name__)
 _LARGEST = 150_000
 # At most so many examples are registered to one volume.
 _EXAMPLES = 3
-# Examples beyond this number are not even tried; the most similar thumbnails are.
-_CANDIDATES = 8
+# With more examples, the best matches are aligned coarsely, and the best of these in full.
+_CANDIDATES = 6
+# More annotated cases than this are thinned out evenly before anything else.
+_MATCHED = 24
+# Margin, in voxels of the mean spacing, around the aligned segments within which the volume is deformed.
+_MARGIN = 10
+# Standard deviation, in voxels, of the smoothing of carried-over masks.
+_SMOOTHING = 0.7
 # How sharply an example's weight falls with its local similarity (0 to 1) and with its agreement with a prompt.
 _BY_SIMILARITY, _BY_AGREEMENT = 4.0, 8.0
 # A click overrules the propagated masks within about this distance, in voxels of the mean spacing.
@@ -63,7 +70,7 @@ class Registration:
         self._hashes = [content_hash(example.volume) for example in self._examples]
         self._values = sorted({int(value) for example in self._examples for value in np.unique(example.mask) if value})
         self._prepared: dict[int, _Prepared] = {}
-        digest = hashlib.blake2b(b"registration-1", digest_size=16)
+        digest = hashlib.blake2b(b"registration-2", digest_size=16)
         for key, example in zip(self._hashes, self._examples, strict=True):
             digest.update(key.encode() + np.ascontiguousarray(example.mask, np.uint8).tobytes())
         self.fingerprint = f"registration-{digest.hexdigest()}"
@@ -76,16 +83,17 @@ class Registration:
         """
         key = content_hash(volume)
         grid = affordable_geometry(volume.geometry, _LARGEST)
-        fixed = to_image(robust_scaled(resample_image(volume, grid)), grid.spacing)
+        voxels = robust_scaled(resample_image(volume, grid))
         others = [index for index, other in enumerate(self._hashes) if other != key]
-        chosen = self._most_similar(fixed, others)
+        chosen = self._aligned(AlignmentTarget(voxels, grid.spacing), others)
         labels = np.zeros((len(chosen), len(self._values), *grid.shape), np.uint8)
         similarity = np.zeros((len(chosen), *grid.shape), np.uint8)
-        for row, (index, start) in enumerate(chosen):
-            labels[row], similarity[row] = self._carry_over(self._prepare(index), fixed, start)
+        for row, (index, alignment) in enumerate(chosen):
+            self._carry_over(self._prepare(index), voxels, grid.spacing, alignment, labels[row], similarity[row])
         meta = {
             "values": self._values,
             "examples": [self._examples[index].name for index, _ in chosen],
+            "alignment": [round(alignment.similarity, 4) for _, alignment in chosen],
             "geometry": _to_json(volume.geometry),
             "grid": _to_json(grid),
         }
@@ -130,62 +138,75 @@ class Registration:
 
     def _prepare(self, index: int) -> _Prepared:
         if index not in self._prepared:
-            self._prepared[index] = _Prepared.of(self._examples[index], self._values)
+            self._prepared[index] = _Prepared(self._examples[index], self._values)
         return self._prepared[index]
 
-    def _most_similar(self, fixed, others: list[int]) -> list[tuple[int, object]]:  # type: ignore[no-untyped-def]
-        import SimpleITK as sitk
+    def _aligned(self, target: AlignmentTarget, others: list[int]) -> list[tuple[int, Alignment]]:
+        """The most similar examples and where they lie in the target, the best first."""
+        if len(others) > _MATCHED:
+            others = [others[n * len(others) // _MATCHED] for n in range(_MATCHED)]
+        found = [(index, match(self._prepare(index).side, target)) for index in others]
+        for limit, levels in ((_CANDIDATES, slice(0, 1)), (_EXAMPLES, slice(1, None))):
+            found.sort(key=lambda entry: -entry[1].similarity)
+            found = [(index, align(self._prepare(index).side, target, start, levels)) for index, start in found[:limit]]
+        return sorted(found, key=lambda entry: -entry[1].similarity)
 
-        starts = []
-        for index in others:
-            try:
-                start = affine(fixed, self._prepare(index).image, self.threads)
-                moved = warp(self._prepare(index).image, fixed, start, self.threads)
-                score = _correlation(sitk.GetArrayViewFromImage(fixed), sitk.GetArrayViewFromImage(moved))
-            except RuntimeError as error:
-                _logger.info("Affine registration of %s failed: %s", self._examples[index].name, error)
-                start, score = sitk.AffineTransform(3), -1.0
-            starts.append((score, index, start))
-        starts.sort(key=lambda entry: -entry[0])
-        return [(index, start) for _, index, start in starts[:_EXAMPLES]]
-
-    def _carry_over(self, example: _Prepared, fixed, start) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
-        """(segments, k, j, i) and (k, j, i), both uint8."""
+    def _carry_over(
+        self,
+        example: _Prepared,
+        voxels: np.ndarray,
+        spacing: tuple[float, float, float],
+        alignment: Alignment,
+        labels: np.ndarray,
+        similarity: np.ndarray,
+    ) -> None:
+        """Fill ``labels`` (segments, k, j, i) and ``similarity`` (k, j, i), both zeros, where the example says so."""
         import SimpleITK as sitk
         from scipy.ndimage import gaussian_filter
 
+        fixed = to_image(voxels, spacing)
+        transform = from_matrix(alignment.matrix, alignment.offset)
+        carried = sitk.GetArrayFromImage(warp(example.union, fixed, transform, self.threads, 0.0))
+        box = bounding_box(carried > 0.1)
+        if box is None:
+            return
+        margin = np.ceil(_MARGIN * np.prod(spacing) ** (1 / 3) / np.asarray(spacing)).astype(int).tolist()
+        region = tuple(
+            slice(max(0, part.start - m), min(size, part.stop + m))
+            for part, m, size in zip(box, margin, voxels.shape, strict=True)
+        )
+        fixed = fixed[region[::-1]]
         try:
-            transform = deformation(fixed, example.image, start, self.threads)
+            transform = deformation(fixed, example.image, transform, self.threads)
         except RuntimeError as error:
-            _logger.info("Deformable registration failed, the affine map stays: %s", error)
-            transform = start
+            _logger.info("The deformation failed, the affine alignment stays: %s", error)
         moved = sitk.GetArrayFromImage(warp(example.image, fixed, transform, self.threads))
-        similarity = _local_correlation(sitk.GetArrayFromImage(fixed), moved)
-        labels = [
-            gaussian_filter(sitk.GetArrayFromImage(warp(mask, fixed, transform, self.threads, 0.0)), 0.7)
-            for mask in example.masks
-        ]
-        return _quantized(np.stack(labels)), _quantized(similarity)
+        similarity[region] = _quantized(_local_correlation(voxels[region], moved))
+        for target, mask in zip(labels, example.masks, strict=True):
+            if mask is not None:
+                carried = sitk.GetArrayFromImage(warp(mask, fixed, transform, self.threads, 0.0))
+                target[region] = _quantized(gaussian_filter(carried, _SMOOTHING))
 
 
-@dataclass(frozen=True)
 class _Prepared:
-    """An example on its registration grid."""
+    """An example on its registration grid.
 
-    image: object
-    masks: list
+    image, union  ITK images of the voxels and of all segments together
+    masks         ITK images, one for each of the project's values; None for a segment that this example lacks
+    side          for alignment
+    """
 
-    @classmethod
-    def of(cls, example: Example, values: Sequence[int]) -> _Prepared:
+    def __init__(self, example: Example, values: Sequence[int]) -> None:
         grid = affordable_geometry(example.volume.geometry, _LARGEST)
         voxels = robust_scaled(resample_image(example.volume, grid))
         mask = resample_mask(Volume(np.asarray(example.mask, np.uint8), example.volume.geometry), grid, values)
-        return cls(to_image(voxels, grid.spacing), [to_image(mask == value, grid.spacing) for value in values])
-
-
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    first, second = first - first.mean(), second - second.mean()
-    return float((first * second).sum() / (np.sqrt((first**2).sum() * (second**2).sum()) + 1e-9))
+        if not mask.any():
+            # A segment too small for this grid: keep at least its place.
+            mask[tuple(np.asarray(grid.shape) // 2)] = values[0]
+        self.side = AlignmentExample(voxels, mask, grid.spacing)
+        self.image = to_image(voxels, grid.spacing)
+        self.union = to_image(mask > 0, grid.spacing)
+        self.masks = [to_image(mask == value, grid.spacing) if (mask == value).any() else None for value in values]
 
 
 def _local_correlation(first: np.ndarray, second: np.ndarray, size: int = 7) -> np.ndarray:
