@@ -105,7 +105,9 @@ class _Round:
             self.plan.patch, self.plan.working_spacing, self.rng, self.plan.mirror, self.plan.device
         )
         self.sampler = Sampler(self.plan, augmentation, self.rng, self.plan.device)
-        self.teaching = Teaching(project, self.plan, self.working, self.teacher, options, self.rng, self._say)
+        self.teaching = Teaching(
+            project, self.plan, self.working, self.teacher, options.generalist, options.seed, self.rng, self._say
+        )
         self.history = History(project.log_dir / "history.jsonl", fresh=state is None)
         self.proposed_first = state is not None and (bool(state["proposed_first"]) or self.round > 0)
         self.last_log = self.last_checkpoint = self.last_look = time.monotonic()

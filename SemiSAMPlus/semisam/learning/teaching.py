@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from semisam.generalists.base import Context, Example
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.registry import create, resolve
+from semisam.generalists.registry import create_all, resolve
 from semisam.learning.sampling import PseudoLabel
 from semisam.learning.schedule import Schedule
 from semisam.learning.supervision import GeneralistSupervision
@@ -20,9 +20,6 @@ from semisam.learning.working import WorkingSet
 from semisam.predict import predict_probabilities
 from semisam.project import Project
 from semisam.specialists.plan import Plan
-
-if TYPE_CHECKING:
-    from semisam.learning.loop import TrainOptions
 
 # Share of the training time that the generalists may take, encoding excluded.
 _SHARE = 0.12
@@ -44,7 +41,8 @@ class Teaching:
         plan: Plan,
         working: WorkingSet,
         teacher: torch.nn.Module,
-        options: TrainOptions,
+        generalist: str,
+        seed: int,
         rng: np.random.Generator,
         say: Callable[[str], None],
     ) -> None:
@@ -53,12 +51,12 @@ class Teaching:
         self._plan = plan
         self._working = working
         self._teacher = teacher
-        self._device = options.device
         # A stream of its own: with and without generalists the same patches are drawn.
-        self._rng = np.random.default_rng([options.seed, 1])
+        self._rng = np.random.default_rng([seed, 1])
         self._choice = rng
         self._say = say
-        self._names = resolve(options.generalist)
+        self._generalist = generalist
+        self._names = resolve(generalist)
         self._supervision: GeneralistSupervision | None = None
         self._immature: dict[str, tuple[float, np.ndarray]] = {}
         self._looks = 0
@@ -151,9 +149,10 @@ class Teaching:
             assert case.labels is not None
             examples.append(Example(name, case.volume, to_value[case.labels]))
         context = Context(tuple(examples), self._plan.device)
-        generalists = [create(name, context) for name in self._names]
+        generalists = create_all(self._generalist, context)
+        self._names = list(generalists)
         cache = EmbeddingCache(self._project.cache_dir / "embeddings")
-        supervision = GeneralistSupervision(generalists, cache, self._plan, values)
+        supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
         cases = [self._working[name] for name in self._working.annotated]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}
         for case in cases:
