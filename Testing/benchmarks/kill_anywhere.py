@@ -186,7 +186,11 @@ def kill_work(commands: Commands, name: str, kills: int, rng: random.Random, sec
             tally.resumed += 1
             if "Going on with round" not in said:
                 tally.failures.append(f"training did not go on from {before}")
-        print(f"{name}: {tally.kills} of {kills}, after {after:.2f} s, step {now[1]}", flush=True)
+        print(
+            f"{name}: {tally.kills} of {kills}, after {after:.2f} s, step {now[1]}, went on {tally.resumed} times, "
+            f"{len(tally.failures)} failures",
+            flush=True,
+        )
     commands.run(name)
     tally.failures += problems(commands.project, annotations)
     return tally
