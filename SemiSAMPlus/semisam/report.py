@@ -324,11 +324,12 @@ def _details(project: Project, specialist: Mapping[str, Any]) -> str:
     plan = _read_json(project.models_dir / "plan.json")
     model = {key: value for key, value in specialist.items() if key != "plan"}
     blocks = [("The model", model), ("The plan in full", plan)]
-    return "".join(
+    shown = "".join(
         f"<details><summary>{title}</summary><pre>{_text(_short_json(content))}</pre></details>"
         for title, content in blocks
         if content
     )
+    return f"<section><h2>Details</h2>{shown}</section>" if shown else ""
 
 
 def _short_json(content: Mapping[str, Any]) -> str:
