@@ -45,7 +45,9 @@ class EmbeddingCache:
         embedding = _read(path)
         if embedding is not None:
             return embedding
-        embedding = generalist.encode(volume)
+        fresh = generalist.encode(volume)
+        # Through JSON, so that a fresh embedding and one from disk are alike.
+        embedding = Embedding(fresh.arrays, json.loads(json.dumps(fresh.meta)))
         try:
             _write(path, embedding)
             self._trim(keep=path)

@@ -22,11 +22,11 @@ _OBJECT, _BACKGROUND = 1, 2
 # Distances are in voxels of the mean spacing. Deeper than _INSIDE and further than _OUTSIDE a mask is believed.
 _INSIDE, _OUTSIDE = 5.0, 6.0
 # Doubt about a mask's border falls by the factor e with this distance, before the intensities are heard.
-_WIDTH = 0.7
+_WIDTH = 0.5
 # Radius of the ball of seeds around a click.
 _CLICK = 1.5
 # See random_walk.walk. These and the above were chosen on corrupted masks (Testing/benchmarks/training_free.md).
-_PULL, _CONTRAST = 0.3, 10.0
+_PULL, _CONTRAST = 0.6, 10.0
 _BINS = 32
 # Crops with more voxels than this are solved on a coarser grid.
 _LARGEST = 100_000
@@ -38,11 +38,11 @@ class RandomWalker:
     mask    its deep inside is object, everything far outside is background; between, the prior weighs the distance to
             the mask's border against how typical the voxel's intensity is of the mask and of its surroundings
     box     everything outside is background; without a mask, the ellipsoid in it is a first, doubtful guess
-    points  seeds, on top of mask and box; alone, they look for the object within a fifth of the volume's extent
+    points  seeds, on top of mask and box; alone, they look for the object within a quarter of the volume's extent
     """
 
     name = "random-walker"
-    fingerprint = "random-walker-2"
+    fingerprint = "random-walker-3"
 
     def __init__(self, context: Context) -> None:
         """Needs nothing of ``context``."""
@@ -95,7 +95,7 @@ class _Window:
             lower, upper = prompt.box[:3] - margin, prompt.box[3:] + margin
         clicks = _clicks(prompt)[0]
         if len(clicks):
-            reach = margin if box is not None or prompt.box is not None else np.maximum(size / 5, margin)
+            reach = margin if box is not None or prompt.box is not None else np.maximum(size / 4, margin)
             lower = np.minimum(lower, clicks.min(0) - reach)
             upper = np.maximum(upper, clicks.max(0) + reach + 1)
         start = np.clip(np.floor(lower), 0, size).astype(int)
@@ -155,8 +155,9 @@ class _Guess:
         clicks = window.indices(np.rint(_clicks(prompt)[0]))
         if len(clicks) == 0:
             return None
-        # Nothing says how large the object is: guess half of what the window has room for.
-        reach = 0.5 * float((np.asarray(shape) * spacing).min()) / 2
+        # Nothing says how large the object is: guess half of what the window has room for, less around each of many.
+        room = float(np.prod(np.asarray(shape) * spacing)) ** (1 / 3) / 2
+        reach = 0.5 * room / len(clicks) ** (1 / 6)
         distance = np.sqrt(_squared_distance(clicks, window))
         return cls(reach - distance, reach - _CLICK, 0.3 * reach, distance < 2 * _CLICK)
 

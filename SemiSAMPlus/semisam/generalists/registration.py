@@ -32,8 +32,8 @@ _logger = logging.getLogger(__name__)
 
 # Volumes with more voxels than this are registered on a coarser grid.
 _LARGEST = 150_000
-# At most so many examples are registered to one volume.
-_EXAMPLES = 3
+# So many registrations to one volume are fused.
+_REGISTRATIONS = 3
 # With more examples, the best matches are aligned coarsely, and the best of these in full.
 _CANDIDATES = 6
 # More annotated cases than this are thinned out evenly before anything else.
@@ -52,9 +52,9 @@ class Registration:
     """Label propagation by affine and deformable registration of the annotated cases.
 
     An example with the same voxels as the volume is left out, so that its answers on annotated cases are honest; with
-    no other example left the answers are zeros. Prompts choose among the examples: the mask, box and points weigh each
-    example by how well its propagated mask agrees with them, and a click that contradicts the result overrules it
-    nearby.
+    no other example left the answers are zeros. Prompts choose among the registrations (of up to three examples, or of
+    fewer from several starts): mask, box and points weigh each by how well its masks agree with them, and a click that
+    contradicts the result overrules it nearby.
 
     threads  used by SimpleITK for one registration
     """
@@ -70,16 +70,16 @@ class Registration:
         self._hashes = [content_hash(example.volume) for example in self._examples]
         self._values = sorted({int(value) for example in self._examples for value in np.unique(example.mask) if value})
         self._prepared: dict[int, _Prepared] = {}
-        digest = hashlib.blake2b(b"registration-2", digest_size=16)
+        digest = hashlib.blake2b(b"registration-3", digest_size=16)
         for key, example in zip(self._hashes, self._examples, strict=True):
             digest.update(key.encode() + np.ascontiguousarray(example.mask, np.uint8).tobytes())
         self.fingerprint = f"registration-{digest.hexdigest()}"
 
     def encode(self, volume: Volume) -> Embedding:
-        """Register the most similar examples to ``volume``; about 0.4 s each at 40 x 56 x 40 voxels.
+        """Register the most similar examples to ``volume``; about 0.4 s a registration at 40 x 56 x 40 voxels.
 
-        Arrays, on the canonical registration grid: ``labels`` (examples, segments, k, j, i) uint8 probabilities x 255,
-        ``similarity`` (examples, k, j, i) uint8, local correlation x 255.
+        Arrays, on the canonical registration grid: ``labels`` (registrations, segments, k, j, i) uint8, probability x
+        255; ``similarity`` (registrations, k, j, i) uint8, local correlation x 255.
         """
         key = content_hash(volume)
         grid = affordable_geometry(volume.geometry, _LARGEST)
@@ -129,7 +129,7 @@ class Registration:
         return max(found, default=0.0)
 
     def _labels_of(self, embedding: Embedding, segment: int) -> np.ndarray | None:
-        """(examples, k, j, i) float32 propagated probability of one segment, or of all together."""
+        """(registrations, k, j, i) float32 propagated probability of one segment, or of all together."""
         labels, values = embedding.arrays["labels"], embedding.meta["values"]
         if len(labels) == 0 or (segment != 0 and segment not in values):
             return None
@@ -142,14 +142,17 @@ class Registration:
         return self._prepared[index]
 
     def _aligned(self, target: AlignmentTarget, others: list[int]) -> list[tuple[int, Alignment]]:
-        """The most similar examples and where they lie in the target, the best first."""
+        """The registrations to make, at most three: the most similar examples and where they lie in the target."""
         if len(others) > _MATCHED:
             others = [others[n * len(others) // _MATCHED] for n in range(_MATCHED)]
-        found = [(index, match(self._prepare(index).side, target)) for index in others]
-        for limit, levels in ((_CANDIDATES, slice(0, 1)), (_EXAMPLES, slice(1, None))):
-            found.sort(key=lambda entry: -entry[1].similarity)
+        matched = [(index, match(self._prepare(index).side, target)) for index in others]
+        found = matched
+        for limit, levels in ((_CANDIDATES, slice(0, 1)), (_REGISTRATIONS, slice(1, None))):
+            found = sorted(found, key=lambda entry: -entry[1].similarity)
             found = [(index, align(self._prepare(index).side, target, start, levels)) for index, start in found[:limit]]
-        return sorted(found, key=lambda entry: -entry[1].similarity)
+        found.sort(key=lambda entry: -entry[1].similarity)
+        # Few examples go again from the unstretched match: a second opinion, and doubt where the two differ.
+        return [*found, *matched][:_REGISTRATIONS]
 
     def _carry_over(
         self,
@@ -223,7 +226,7 @@ def _local_correlation(first: np.ndarray, second: np.ndarray, size: int = 7) -> 
 
 
 def _agreement(labels: np.ndarray, prompt: Prompts, grid: Geometry, source: Geometry) -> np.ndarray:
-    """(examples,) 0 to 1: how well each propagated mask agrees with a prompt's mask, box and points (their mean)."""
+    """(registrations,) 0 to 1: how well each propagated mask agrees with a prompt's mask, box and points (their mean)."""
     parts = []
     if prompt.mask is not None:
         mask = resample_image(Volume(np.asarray(prompt.mask, np.float32), grid), source)
