@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semisam.atomic import move, temporary_beside
+from semisam.atomic import move, remove_orphans, temporary_beside
 from semisam.errors import ProjectError, SemiSAMError, UsageError, VolumeError
 from semisam.project import Project
 from semisam.project_files import FOLDERS, discard
@@ -68,6 +68,7 @@ def import_project(
     staging = temporary_beside(path.absolute())
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        remove_orphans(path.absolute().parent)  # what an import that was killed left behind
         project = Project.create(staging, segments, images_copied=copy)
         project.add_cases(found)
         imported = _read_all(project, chosen, set(masks), author, on_case or (lambda done, total, name: None))

@@ -72,14 +72,18 @@ class Store:
 
     def _annotation_changed(self, project: Project, request: Request) -> dict[str, Any]:
         from semisam.project import State
+        from semisam.project_files import file_hash
         from semisam.volume_files import read_mask
 
         name, path = request["case"], request["path"]
+        state = State(request["state"] or State.ANNOTATED.value)
         if path is None:
-            project.annotation(name)  # whoever wrote it: what cannot be read must not be learned from
+            # Written through the store, it is known already; saved over by another program, it is taken in now.
+            record = project.case(name).annotation
+            if record is None or file_hash(project.annotation_path(name)) != record.sha256:
+                project.adopt_annotation(name, author=_author(request), state=state)
         else:
-            mask = read_mask(path, project.segments)
-            state = State(request["state"] or State.ANNOTATED.value)
+            mask = read_mask(path, project.segments, project.image_geometry(name))
             project.set_annotation(name, mask, author=_author(request), source=str(path), state=state)
         return {"case": describe_case(project, project.case(name))}
 

@@ -8,7 +8,8 @@ The cases are split by a fixed seed into a pool and a test set; in the pool, N c
 annotated. Test cases never enter the project: they are segmented as new volumes and compared on their original grid.
 Every run is one line of ``results/few_labels.jsonl``; runs that are there already are not repeated.
 ``--processor-time`` counts the budget in processor seconds of this process, which on a shared machine compares variants
-fairly; together with ``taskset -c 0`` they are seconds of one thread. ``--set key=value`` changes entries of the plan, for comparing variants (name them with ``--variant``).
+fairly; together with ``taskset -c 0`` they are seconds of one thread. ``--set key=value`` changes entries of the plan,
+for comparing variants (name them with ``--variant``).
 """
 
 from __future__ import annotations

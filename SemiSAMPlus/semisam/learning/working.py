@@ -66,7 +66,7 @@ class WorkingSet:
         self._plan = plan
         self._folder = project.cache_dir / "working"
         self._cases: dict[str, WorkingCase] = {}
-        self._revisions: dict[str, int] = {}
+        self._revisions: dict[str, str] = {}  # hash of each annotation file
         self.annotated: list[str] = []
         self.unannotated: list[str] = []
         self.refresh()
@@ -83,7 +83,7 @@ class WorkingSet:
         revisions = {}
         for name in names:
             record = self._project.cases[name].annotation
-            revisions[name] = record.revision if record else 0
+            revisions[name] = record.sha256 if record else ""
         changed = revisions != self._revisions
         for name in [name for name in self._cases if name not in self._project.cases]:
             del self._cases[name]
