@@ -31,7 +31,7 @@ from semisam.generalists.nano_windows import Grid
 from semisam.prompts import Prompts
 from semisam.volumes import Volume
 
-_VERSION = 2
+_VERSION = 3
 _IMAGE_VOXELS = 4_000_000
 _BATCH = 8
 _FEATURES = ("fine", "middle", "coarse", "keys")
@@ -39,6 +39,8 @@ _FIRST_LOOK = 180.0
 """Side, mm, of the first window round clicks that come without a box or mask."""
 _WIDEST_GAP = 16.0
 """Longest step between neighbors of 33 even quantiles, as a multiple of the median step; 9 in a normal distribution."""
+_DETAIL = 2.0
+"""Logits that a mask prompt counts for in details finer than the window's grid."""
 _OUTSIDE = -12.0
 """Logit of voxels that no window shows."""
 
@@ -233,6 +235,11 @@ class _Search:
             region.append(slice(int(inside[0]), int(inside[-1]) + 1))
             matrices.append(windows.axis_matrix(window, self._view.grid, axis)[region[-1]])
         fine = torch.from_numpy(windows.multiply(logits.astype(np.float32), matrices))
+        if self._prompt.mask is not None:
+            # What of the mask was too fine for the window survives where the network is not sure of the contrary.
+            mask = np.asarray(self._prompt.mask)
+            coarse = windows.multiply(windows.sample(mask, self._view.grid, window), matrices)
+            fine += 2 * _DETAIL * torch.from_numpy(mask[tuple(region)].astype(np.float32) - coarse)
         answer[tuple(region)] = fine.sigmoid_().numpy()
 
     def _current(self) -> Grid:
