@@ -24,7 +24,8 @@ LABELS = ellipsoid(SHAPE)
 def make_plan(**changes: object) -> Plan:
     values = {
         "segments": ("head", "tail"), "modality": "MR or other", "working_spacing": (1.0, 1.0, 1.0),
-        "patch": (16, 24, 16), "channels": (4, 8), "strides": ((2, 2, 2),), "intensity": {}, "device": "cpu", "bfloat16": False, "threads": 1,
+        "patch": (16, 24, 16), "channels": (4, 8), "strides": ((2, 2, 2),),
+        "intensity": {}, "device": "cpu", "bfloat16": False, "threads": 1,
         "memory_mb": 1000,
     }  # fmt: skip
     return Plan(**(values | changes))  # type: ignore[arg-type]

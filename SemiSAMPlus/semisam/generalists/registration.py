@@ -226,7 +226,7 @@ def _local_correlation(first: np.ndarray, second: np.ndarray, size: int = 7) -> 
 
 
 def _agreement(labels: np.ndarray, prompt: Prompts, grid: Geometry, source: Geometry) -> np.ndarray:
-    """(registrations,) 0 to 1: how well each propagated mask agrees with a prompt's mask, box and points (their mean)."""
+    """(registrations,) 0 to 1: how well each propagated mask agrees with mask, box and points (their mean)."""
     parts = []
     if prompt.mask is not None:
         mask = resample_image(Volume(np.asarray(prompt.mask, np.float32), grid), source)

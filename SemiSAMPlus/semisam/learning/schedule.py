@@ -64,8 +64,8 @@ class Schedule:
 
     @property
     def generalist(self) -> float:
-        """Falls from 1 to a fifth: trust the generalists early, oneself later (SemiSAM+)."""
-        return self._plan.generalist_weight * (0.2 + 0.8 * math.exp(-5 * self._since_warm_up**2))
+        """Falls from 1 to a twentieth: trust the generalists early, oneself later (SemiSAM+)."""
+        return self._plan.generalist_weight * (0.05 + 0.95 * math.exp(-5 * self._since_warm_up**2))
 
     @property
     def _since_warm_up(self) -> float:

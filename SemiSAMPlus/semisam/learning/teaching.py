@@ -26,8 +26,9 @@ _SHARE = 0.12
 # Share of the training time that encoding may take on top of it.
 _ENCODING_SHARE = 0.25
 # Dice on the annotated cases at which the growing teacher is taken for the measurement of trust.
-_IMMATURE = (0.55, 0.9)
-_IMMATURE_TARGET = 0.75
+# Not too early: a generalist that corrects only poor masks would hold back a specialist that has outgrown it.
+_IMMATURE = (0.65, 0.93)
+_IMMATURE_TARGET = 0.85
 # Parts of the warm-up between two looks at the growing teacher.
 _LOOKS = 20
 

@@ -11,9 +11,8 @@ import numpy as np
 
 Grouping = tuple[tuple[int, ...], ...]
 
-# Dice advantage that earns full trust, and the small loss that still earns none: a generalist that is no better than
-# the specialist errs in other places, which is worth something.
-_FULL, _NONE = 0.04, -0.02
+# Dice advantage that earns full trust, and the one that earns none yet.
+_FULL, _NONE = 0.05, 0.0
 # A generalist that works by example cannot be measured on its only example; it counts half, where it agrees with the
 # specialist (see the gate in supervision.py).
 UNMEASURED = 0.5
