@@ -24,7 +24,7 @@ from semisam.specialists.plan import Plan
 # Share of the training time that the generalists may take, encoding excluded.
 _SHARE = 0.12
 # Share of the training time that encoding may take on top of it.
-_ENCODING_SHARE = 0.25
+_ENCODING_SHARE = 0.08
 # Dice on the annotated cases at which the growing teacher is taken for the measurement of trust.
 # Not too early: a generalist that corrects only poor masks would hold back a specialist that has outgrown it.
 _IMMATURE = (0.65, 0.93)
