@@ -18,9 +18,9 @@ from semisam.volumes import Geometry, Volume, reorder_voxels
 SEGMENTS = (Segment(1, "head", default_color(3)), Segment(2, "tail", default_color(1)))
 
 # Field of view in mm along k, j, i.
-_EXTENT = np.array([56.0, 68.0, 64.0])
+_EXTENT = np.array([46.0, 56.0, 50.0])
 # (k, j, i) mm; thick slices are as usual as fine voxels.
-_SPACINGS = ((1.4, 1.4, 1.4), (1.2, 1.4, 1.4), (2.5, 1.2, 1.2))
+_SPACINGS = ((1.5, 1.5, 1.5), (1.3, 1.5, 1.5), (2.6, 1.3, 1.3))
 _ORDERS = ((0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 2, 1))
 
 
@@ -53,17 +53,17 @@ def make_case(name: str, rng: np.random.Generator) -> DemoCase:
     shape = np.round(_EXTENT / spacing).astype(int)
     # Positions in mm from the centre, pushed about by a smooth field: everything in the patient deforms together.
     places = np.stack(np.meshgrid(*(_axis(n, s) for n, s in zip(shape, spacing, strict=True)), indexing="ij"), -1)
-    places = places + np.stack([1.8 * _smooth(rng, shape, 3) for _ in range(3)], -1)
-    head, tail = _organ(places @ _rotation(rng, 0.3) + rng.normal(0, 2.5, 3), rng)
+    places = places + np.stack([1.5 * _smooth(rng, shape, 3) for _ in range(3)], -1)
+    head, tail = _organ(places @ _rotation(rng, 0.3) + rng.normal(0, 2.0, 3), rng)
     body = np.sum((places / (_EXTENT * [0.62, 0.47, 0.46])) ** 2, -1) < 1
-    image = np.where(body, 0.30 + 0.05 * _smooth(rng, shape, 10), 0.02)
+    image = np.where(body, 0.30 + 0.04 * _smooth(rng, shape, 10), 0.02)
     for _ in range(7):  # vessels and knots; a part of them as bright as the organ
-        level = rng.choice([0.15, 0.45, 0.62, 0.75]) + rng.normal(0, 0.03)
+        level = rng.choice([0.12, 0.45, 0.60, 0.75]) + rng.normal(0, 0.03)
         image = np.where(body & _distractor(places, rng) & ~head & ~tail, level, image)
-    contrast = rng.uniform(0.20, 0.32)
-    image = np.where(head, 0.38 + contrast, np.where(tail, 0.30 + contrast * 0.8, image))
+    contrast = rng.uniform(0.26, 0.34)
+    image = np.where(head, 0.32 + 1.3 * contrast, np.where(tail, 0.32 + 0.75 * contrast, image))
     image = _blurred(image, 0.9 / spacing)
-    image = image * np.exp(0.25 * _smooth(rng, shape, 2)) + rng.normal(0, 0.035, shape)
+    image = image * np.exp(0.10 * _smooth(rng, shape, 2)) + rng.normal(0, 0.035, shape)
     scale = rng.uniform(300, 1500)  # as with MR, the numbers mean nothing
     truth = np.where(head, 1, np.where(tail, 2, 0)).astype(np.uint8)
     geometry = Geometry(
@@ -90,10 +90,10 @@ def _axis(size: int, spacing: float) -> np.ndarray:
 def _organ(places: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A bent, tapering sausage along j, and the plane that parts its head from its tail."""
     k, j, i = np.moveaxis(places, -1, 0)
-    length, width = rng.uniform(19, 24), rng.uniform(7.5, 9.5)
-    bend = rng.uniform(0.010, 0.020)
+    length, width = rng.uniform(16, 20), rng.uniform(6.5, 8.0)
+    bend = rng.uniform(0.012, 0.024)
     along = j / length
-    radius = width * (1 - 0.28 * along) * np.sqrt(np.clip(1 - along**2, 0, None))
+    radius = width * (1 - 0.22 * along) * np.sqrt(np.clip(1 - along**2, 0, None))
     across = np.sqrt(((k + bend * (j**2) - 3) * 1.15) ** 2 + i**2)
     organ = across < radius
     border = j > rng.normal(0, 1.5) + 2
@@ -103,7 +103,7 @@ def _organ(places: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
 def _distractor(places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A tube or an ellipsoid somewhere in the body."""
     turned = (places - rng.uniform(-0.38, 0.38, 3) * _EXTENT) @ _rotation(rng, np.pi)
-    radii = rng.uniform(3, 7, 3)
+    radii = rng.uniform(2.5, 5.5, 3)
     if rng.random() < 0.4:
         radii = np.array([40.0, rng.uniform(1.8, 3.2), rng.uniform(1.8, 3.2)])
     return np.sum((turned / radii) ** 2, -1) < 1

@@ -21,7 +21,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     demo.add_argument("data", metavar="DIR", nargs="?", type=Path, help="your own data: DIR/images and DIR/labels")
     demo.add_argument("-o", "--output", metavar="DIR", type=Path, help="where to work (./semisam-demo)")
-    demo.add_argument("--minutes", type=positive, default=2.0, help="how long to train (2)")
+    demo.add_argument("--minutes", type=positive, default=3.0, help="how long to train (3)")
     demo.add_argument("--annotated", type=count, default=2, help="how many annotations the program may see (2)")
     demo.add_argument("--segments", metavar='"1=NAME,2=NAME"', help="with DIR: value and name of each segment")
     demo.add_argument("--seed", type=natural, default=0)
