@@ -35,7 +35,7 @@ def small_plan(project: Project, **changes: object) -> None:
         "channels": (4, 8, 8, 8),
         "patch": (24, 24, 24),
         "threads": 1,
-        "refresh_every": 4,
+        "refresh_every": 8,
     } | changes
     replace(plan, **settings).save(project.models_dir / "plan.json")
 
@@ -91,7 +91,7 @@ def test_labels_of_unannotated_cases_cannot_influence_training(tmp_path: Path) -
             mask = Volume(np.ones(geometry.shape, np.uint8), geometry)
             project.set_annotation("case3", mask, author="tester", source="half done", state=State.IN_WORK)
         small_plan(project)
-        run(project, generalist="random-walker,registration", seed=3)
+        run(project, generalist="random-walker,registration", seed=3, steps=16)
         project.reload()
         outcomes.append((weights(project), proposals(project).get("case4")))
     assert len(set(outcomes)) == 1
