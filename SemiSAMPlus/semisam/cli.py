@@ -17,7 +17,7 @@ from semisam.commands import demonstration, learning, measuring, projects, promp
 from semisam.commands.options import INTERRUPTED
 from semisam.console import Console
 from semisam.errors import SemiSAMError, UsageError
-from semisam.protocol import error_kind
+from semisam.worker.protocol import error_kind
 
 ERROR, USAGE = 1, 2
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semisam.progress import Progress
-from semisam.protocol import encode_event
+from semisam.worker.protocol import encode_event
 
 
 class Console:

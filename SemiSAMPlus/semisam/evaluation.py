@@ -59,7 +59,7 @@ def evaluate(
     the project, or are the values that occur in the reference masks. ``on_case`` is called with (done, total, name).
     Raises UsageError when nothing matches, VolumeError for masks on different grids.
     """
-    from semisam.volume_files import read_mask
+    from semisam.files.volume_files import read_mask
 
     if (predictions / "project.json").is_file():
         from semisam.project import Project
@@ -100,14 +100,14 @@ def evaluate(
 
 
 def _masks(path: Path) -> dict[str, Path]:
-    from semisam.volume_files import case_name, find_masks
+    from semisam.files.volume_files import case_name, find_masks
 
     return {case_name(path): path} if path.is_file() else find_masks(path)
 
 
 def occurring_segments(paths: Iterable[Path]) -> tuple[Segment, ...]:
     """The values in some masks as segments that are called by their value."""
-    from semisam.volume_files import read_mask
+    from semisam.files.volume_files import read_mask
 
     every = tuple(Segment(value, str(value), default_color(value - 1)) for value in range(1, 256))
     values: set[int] = set()

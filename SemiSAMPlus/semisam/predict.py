@@ -14,6 +14,7 @@ from monai.inferers import sliding_window_inference
 from scipy import ndimage
 
 from semisam.errors import UsageError
+from semisam.files.volume_files import case_name, read_image, write_mask
 from semisam.learning.checkpoints import load_specialist
 from semisam.learning.working import WorkingSet, to_working
 from semisam.project import Project
@@ -21,7 +22,6 @@ from semisam.segments import Segment
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network
 from semisam.specialists.plan import Plan
-from semisam.volume_files import case_name, read_image, write_mask
 from semisam.volumes import Geometry, Volume, resample_probabilities
 
 Event = Callable[[dict[str, Any]], None]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TextIO
 
-from semisam.protocol import encode_event
+from semisam.worker.protocol import encode_event
 
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 15.0  # in a pipe: a line at least this often while something moves ...

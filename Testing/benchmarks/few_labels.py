@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from semisam.files.volume_files import read_image, read_mask
 from semisam.learning import loop, teaching
 from semisam.learning.loop import TrainOptions, train
 from semisam.learning.working import to_working
@@ -37,7 +38,6 @@ from semisam.segments import Segment, parse_segments
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.plan import make_plan
-from semisam.volume_files import read_image, read_mask
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RESULTS = Path(__file__).resolve().parent / "results" / "few_labels.jsonl"

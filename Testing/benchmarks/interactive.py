@@ -25,9 +25,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "SemiSAMPlus"), str(ROOT / "Testing" / "engine")]
 
+from semisam.files.volume_files import read_image, read_mask, write_image  # noqa: E402
 from semisam.project import Project  # noqa: E402
 from semisam.segments import parse_segments  # noqa: E402
-from semisam.volume_files import read_image, read_mask, write_image  # noqa: E402
 from semisam.volumes import Volume, bounding_box  # noqa: E402
 from worker_client import WorkerClient  # noqa: E402
 

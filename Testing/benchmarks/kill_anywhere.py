@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 
 from semisam.errors import ProjectError
+from semisam.files.volume_files import write_image, write_mask
 from semisam.project import Project
 from semisam.segments import parse_segments
-from semisam.volume_files import write_image, write_mask
 from semisam.volumes import Geometry, Volume
 
 SEGMENTS = "1=shell,2=core"

@@ -29,11 +29,11 @@ from scipy import ndimage
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "SemiSAMPlus"))
 
+from semisam.files.volume_files import read_image  # noqa: E402
 from semisam.generalists.base import Context, Generalist  # noqa: E402
 from semisam.generalists.nano import Nano, weights_path  # noqa: E402
 from semisam.generalists.random_walker import RandomWalker  # noqa: E402
 from semisam.prompts import Prompts  # noqa: E402
-from semisam.volume_files import read_image  # noqa: E402
 from semisam.volumes import Volume  # noqa: E402
 
 DATA = REPOSITORY.parent / "shared" / "data"

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from semisam.console import table
+from semisam.files.volume_files import write_image
 from semisam.project import Project
 from semisam.segments import parse_segments
-from semisam.volume_files import write_image
 from semisam.volumes import Geometry, Volume
 
 BAR = 0.5

@@ -12,9 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+from semisam.files.volume_files import write_image, write_mask
 from semisam.project import Project
 from semisam.segments import Segment, parse_segments
-from semisam.volume_files import write_image, write_mask
 from semisam.volumes import Geometry, Volume
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -58,7 +58,7 @@ class Study:
 
     def make_project(self, annotated: tuple[str, ...] = ("case1", "case2")) -> Project:
         """The project with some cases annotated."""
-        from semisam.importing import import_project
+        from semisam.project.importing import import_project
 
         project, _ = import_project(
             self.project, self.segments, images=self.images, annotations=self.labels, cases=annotated, author="tester"

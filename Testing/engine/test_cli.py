@@ -15,9 +15,9 @@ import pytest
 from conftest import SEGMENTS, Study, ellipsoid
 from semisam import __version__
 from semisam.cli import main
+from semisam.files.volume_files import read_mask, write_image, write_mask
 from semisam.project import Project, State
 from semisam.segments import Segment
-from semisam.volume_files import read_mask, write_image, write_mask
 from semisam.volumes import Geometry, Volume
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from conftest import Study
 from semisam.cli import main
+from semisam.files.volume_files import read_mask
 from semisam.project import Project
-from semisam.volume_files import read_mask
 
 ENGINE = Path(__file__).resolve().parents[2] / "SemiSAMPlus"
 

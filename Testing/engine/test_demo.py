@@ -9,10 +9,10 @@ import pytest
 
 from conftest import Study
 from semisam.cli import make_parser
-from semisam.demo import given_data, made_up_data, run_demo
-from semisam.demo_volumes import SEGMENTS, make_cases
+from semisam.demo.demo import given_data, made_up_data, run_demo
+from semisam.demo.volumes import SEGMENTS, make_cases
 from semisam.errors import UsageError
-from semisam.volume_files import find_images, read_image, read_mask
+from semisam.files.volume_files import find_images, read_image, read_mask
 from semisam.volumes import canonical, content_hash
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semisam import interactive
 from semisam.errors import GeneralistError
-from semisam.interactive import PromptRequest, PromptService, Subject
-from semisam.interactive_grids import working_prompts
+from semisam.files.volume_files import read_image, write_image
 from semisam.kept import Kept
 from semisam.project import Project
 from semisam.segments import parse_segments
-from semisam.volume_files import read_image, write_image
 from semisam.volumes import Geometry, Volume, working_geometry
+from semisam.worker import interactive
+from semisam.worker.interactive import PromptRequest, PromptService, Subject
+from semisam.worker.interactive_grids import working_prompts
 
 # Axes k, j, i along -y, z, x; an anisotropic grid with a shifted origin.
 GRID = Geometry((40, 20, 44), (1.0, 2.5, 0.8), (10.0, -20.0, 30.0), (1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0))
@@ -68,9 +68,7 @@ def test_prompts_mean_the_same_places_on_the_working_grid(image: Path, tmp_path:
     )
     prompts = working_prompts(request, GRID, working, segment=3)
     assert prompts.box is not None and prompts.segment == 3
-    np.testing.assert_allclose(
-        working.index_to_world(prompts.points), GRID.index_to_world(request.points), atol=1e-4
-    )
+    np.testing.assert_allclose(working.index_to_world(prompts.points), GRID.index_to_world(request.points), atol=1e-4)
     edges = np.sort([working.index_to_world(np.array(prompts.box[n : n + 3]) - 0.5) for n in (0, 3)], axis=0)
     wanted = np.sort([GRID.index_to_world(np.array(request.box[n : n + 3]) - 0.5) for n in (0, 3)], axis=0)
     np.testing.assert_allclose(edges, wanted, atol=1e-4)

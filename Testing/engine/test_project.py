@@ -13,8 +13,8 @@ import pytest
 import SimpleITK as sitk
 
 from semisam.errors import ProjectError, VolumeError
+from semisam.files.volume_files import read_mask, write_mask
 from semisam.project import Project, State
-from semisam.volume_files import read_mask, write_mask
 from semisam.volumes import Geometry, Volume
 from small_project import GEOMETRY, REPOSITORY, SEGMENTS, leftovers, make_image, make_mask, make_project
 

@@ -14,16 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from semisam import atomic, lock
 from semisam.errors import LockError
-from semisam.lock import Owner, ProjectLock, TrainingLock, training_owner
+from semisam.files import atomic
 from semisam.processes import host_name, process_start
+from semisam.project import lock
+from semisam.project.lock import Owner, ProjectLock, TrainingLock, training_owner
 from small_project import make_project, start_python
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from semisam.lock import ProjectLock, TrainingLock
+from semisam.project.lock import ProjectLock, TrainingLock
 {kind}(Path(sys.argv[1])).acquire()
 print("locked", flush=True)
 time.sleep(60)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from semisam.project import Project, State
-from semisam.project_schema import Case
+from semisam.project.schema import Case
 from small_project import leftovers, make_image, make_mask, make_project, start_python
 
 HAMMER = """
@@ -33,7 +33,7 @@ import itertools, sys
 from pathlib import Path
 import numpy as np
 from semisam.project import Project
-from semisam.volume_files import read_image
+from semisam.files.volume_files import read_image
 from semisam.volumes import Volume
 from small_project import GEOMETRY, SEGMENTS, make_mask
 folder = Path(sys.argv[1])
@@ -67,7 +67,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from semisam.project import Project
 from small_project import SEGMENTS, make_mask
-import semisam.volume_files, SimpleITK
+import semisam.files.volume_files, SimpleITK
 folder = Path(sys.argv[1])
 action = compile(sys.argv[2], "action", "exec")
 def writes(event, arguments):

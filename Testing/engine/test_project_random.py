@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from semisam.errors import ProjectError
 from semisam.project import Project, State
-from semisam.project_states import WITH_ANNOTATION
+from semisam.project.states import WITH_ANNOTATION
 from small_project import SEGMENTS, leftovers, make_image, make_mask
 
 NUMBERS = st.integers(0, 60)

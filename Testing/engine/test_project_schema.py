@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from semisam import project_schema
 from semisam.errors import ProjectError
 from semisam.project import Project, State
-from semisam.project_schema import migrate
+from semisam.project import schema as project_schema
+from semisam.project.schema import migrate
 from small_project import make_mask, make_project
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from semisam.errors import ProjectError
 from semisam.project import Project, State
-from semisam.project_states import TRANSITIONS, WITH_ANNOTATION, Event, following
+from semisam.project.states import TRANSITIONS, WITH_ANNOTATION, Event, following
 from small_project import make_mask, make_project
 
 # Written out once more, by state: what may happen to it and what becomes of it. What is not here is refused.

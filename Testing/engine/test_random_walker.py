@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semisam.files.volume_files import read_image, read_mask
 from semisam.generalists.base import Context
 from semisam.generalists.random_walk import walk
 from semisam.generalists.random_walker import RandomWalker
 from semisam.prompts import Prompts
 from semisam.segments import parse_segments
-from semisam.volume_files import read_image, read_mask
 from semisam.volumes import Geometry, Volume
 
 SHAPE = (30, 40, 32)

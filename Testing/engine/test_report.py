@@ -11,7 +11,7 @@ import pytest
 
 from conftest import Study
 from semisam.project import Project
-from semisam.report import make_report
+from semisam.report.report import make_report
 
 _VOID = {"meta", "input", "image", "path", "rect", "use", "circle", "line"}
 

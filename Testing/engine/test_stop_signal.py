@@ -11,14 +11,14 @@ import time
 import pytest
 
 from semisam.processes import process_start
-from semisam.stop_signal import CHILD_VARIABLE
+from semisam.worker.stop_signal import CHILD_VARIABLE
 from worker_client import environment
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and process groups")
 
 POLITE = """
 import time
-from semisam import stop_signal
+from semisam.worker import stop_signal
 stop = stop_signal.install()
 print("ready", flush=True)
 while not stop():
@@ -27,7 +27,7 @@ print(stop.reason, flush=True)
 """
 DEAF = """
 import subprocess, sys, time
-from semisam import stop_signal
+from semisam.worker import stop_signal
 stop_signal.install(parent_gone_seconds=0.3)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print(child.pid, flush=True)
@@ -35,7 +35,7 @@ time.sleep(60)
 """
 HASTY = """
 import time
-from semisam import stop_signal
+from semisam.worker import stop_signal
 stop_signal.exit_when_asked()
 print("ready", flush=True)
 time.sleep(60)
@@ -45,9 +45,7 @@ time.sleep(60)
 def start(program: str, child: bool = True) -> tuple[subprocess.Popen[bytes], bytes]:
     variables = {**environment(), **({CHILD_VARIABLE: "1"} if child else {})}
     pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=pipe, stdout=pipe, env=variables, process_group=0
-    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, env=variables, process_group=0)
     assert process.stdout is not None
     return process, process.stdout.readline()
 

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from conftest import Study, ellipsoid, make_study
 from semisam.errors import TrainingError, UsageError
+from semisam.files.volume_files import read_image, read_mask, write_image, write_mask
 from semisam.learning.history import read_history
 from semisam.learning.loop import TrainOptions, train
 from semisam.predict import Specialist, clean_up, expected_dice, propose, segment
@@ -22,7 +23,6 @@ from semisam.project import Project, State
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.plan import make_plan
-from semisam.volume_files import read_image, read_mask, write_image, write_mask
 from semisam.volumes import Volume
 
 STEPS = 24

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from semisam.errors import VolumeError
+from semisam.files.volume_files import find_images, read_image, read_mask, write_mask
 from semisam.segments import parse_segments
-from semisam.volume_files import find_images, read_image, read_mask, write_mask
 from semisam.volumes import Volume
 
 sitk = pytest.importorskip("SimpleITK")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from semisam.errors import VolumeError
+from semisam.files.volume_files import find_images, find_masks, read_image, read_mask, write_image, write_mask
 from semisam.segments import parse_segments
-from semisam.volume_files import find_images, find_masks, read_image, read_mask, write_image, write_mask
 from semisam.volumes import Geometry, Volume, canonical
 
 sitk = pytest.importorskip("SimpleITK")
@@ -299,7 +299,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def denied(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("semisam.nifti.read_header", denied)
+    monkeypatch.setattr("semisam.files.nifti.read_header", denied)
     refused(path, "Permission denied")
 
 
@@ -470,7 +470,8 @@ def test_voxels_of_all_usual_types_are_written(tmp_path, kind):
 
 
 def test_importing_the_modules_loads_nothing_heavy():
-    code = "import sys, semisam.volume_files; print([m for m in ('SimpleITK', 'torch', 'scipy') if m in sys.modules])"
+    heavy = "('SimpleITK', 'torch', 'scipy')"
+    code = f"import sys, semisam.files.volume_files; print([m for m in {heavy} if m in sys.modules])"
     root = Path(__file__).resolve().parents[2] / "SemiSAMPlus"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert shown.stdout.strip() == "[]"

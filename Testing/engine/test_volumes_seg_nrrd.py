@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from semisam.errors import VolumeError
+from semisam.files.volume_files import read_mask, write_mask
 from semisam.segments import Segment, parse_segments
-from semisam.volume_files import read_mask, write_mask
 from semisam.volumes import Geometry, Volume
 
 sitk = pytest.importorskip("SimpleITK")

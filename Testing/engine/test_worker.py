@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from semisam.files.volume_files import read_image, write_image, write_mask
 from semisam.processes import process_start
 from semisam.project import Project
 from semisam.segments import parse_segments
-from semisam.volume_files import read_image, write_image, write_mask
 from semisam.volumes import Geometry, Volume
 from worker_client import WorkerClient, environment
 

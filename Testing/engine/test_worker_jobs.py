@@ -13,7 +13,7 @@ import pytest
 
 from semisam.processes import process_start
 from semisam.project import Project
-from semisam.worker_process import ChildJob
+from semisam.worker.process import ChildJob
 from test_worker import WALKER, make_project, wait_until_gone
 from worker_client import WorkerClient
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import semisam
-from semisam.outbox import KEPT_UNSENT, Outbox
-from semisam.protocol import ERROR_KINDS, REQUESTS, LineSplitter, Refusal, Request, encode_event, parse_line
-from semisam.worker_tickets import Desk
+from semisam.worker.outbox import KEPT_UNSENT, Outbox
+from semisam.worker.protocol import ERROR_KINDS, REQUESTS, LineSplitter, Refusal, Request, encode_event, parse_line
+from semisam.worker.tickets import Desk
 
-DOCUMENT = (Path(semisam.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(semisam.__file__).parent / "worker" / "PROTOCOL.md").read_text(encoding="utf-8")
 
 
 def parse(text: str) -> Request | Refusal:
@@ -176,7 +176,7 @@ def test_a_request_has_exactly_one_last_event_and_nothing_after_it() -> None:
 
 
 def documented_requests() -> list[Request | Refusal]:
-    return [parse(line[2:]) for line in re.findall(r'^> \{.*\}$', DOCUMENT, re.MULTILINE)]
+    return [parse(line[2:]) for line in re.findall(r"^> \{.*\}$", DOCUMENT, re.MULTILINE)]
 
 
 def test_every_request_and_every_field_has_a_valid_example_in_the_documentation() -> None:
@@ -195,4 +195,4 @@ def test_every_kind_of_error_and_every_event_in_the_documentation_is_real_json_a
         assert f"`{kind}`" in DOCUMENT
     for line in re.findall(r"^< (.*)$", DOCUMENT, re.MULTILINE):
         event = json.loads(line)
-        assert f'`{event["event"]}`' in DOCUMENT
+        assert f"`{event['event']}`" in DOCUMENT

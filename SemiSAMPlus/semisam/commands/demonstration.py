@@ -39,8 +39,8 @@ class _Steps(Console):
 
 
 def run_demo(arguments: argparse.Namespace, console: Console) -> int:
-    from semisam import demo
     from semisam.cli import make_parser
+    from semisam.demo import demo
 
     if arguments.data is not None and not arguments.data.is_dir():
         raise UsageError(f'The folder "{arguments.data}" does not exist: name a folder with images/ and labels/.')

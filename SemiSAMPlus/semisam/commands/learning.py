@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semisam import logs, stop_signal
+from semisam import logs
 from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, positive
 from semisam.console import Console
 from semisam.errors import TrainingError, UsageError
 from semisam.progress import duration
+from semisam.worker import stop_signal
 
 if TYPE_CHECKING:
     from semisam.project import Project

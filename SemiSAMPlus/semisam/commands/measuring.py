@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from semisam import stop_signal
 from semisam.commands.options import add_parser, add_project
 from semisam.console import Console
 from semisam.errors import UsageError
 from semisam.segments import parse_segments
+from semisam.worker import stop_signal
 
 _COLUMNS = (
     ("dice", "Dice"),
@@ -74,7 +74,7 @@ def run_report(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError(f'The folder "{arguments.reference}" with reference masks does not exist.')
     output = arguments.output or project.path / "report.html"
     with console.progress("Drawing", events=False) as progress:
-        from semisam.report import make_report
+        from semisam.report.report import make_report
 
         make_report(project, output, reference=arguments.reference, on_case=progress.step)
     console.say(f'The report is in "{output.absolute()}".')

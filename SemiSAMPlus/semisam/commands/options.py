@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from semisam.stop_signal import StopSignal
+from semisam.worker.stop_signal import StopSignal
 
 INTERRUPTED = 130
 

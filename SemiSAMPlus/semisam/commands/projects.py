@@ -57,7 +57,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run_init(arguments: argparse.Namespace, console: Console) -> int:
-    from semisam.importing import import_project
+    from semisam.project.importing import import_project
 
     segments = parse_segments(arguments.segments)
     if arguments.cases and arguments.annotations is None:
@@ -122,7 +122,7 @@ def _range(imported: Any) -> str:
 
 def run_status(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.project import Project
-    from semisam.worker_store import describe_case
+    from semisam.worker.store import describe_case
 
     project = Project.open(arguments.project)
     cases = list(project.cases.values())
@@ -173,7 +173,7 @@ def run_annotate(arguments: argparse.Namespace, console: Console) -> int:
     project.case(arguments.case)
     if not arguments.mask.is_file():
         raise ProjectError(f'The mask "{arguments.mask}" does not exist: name a .seg.nrrd file or a label map.')
-    from semisam.volume_files import read_mask
+    from semisam.files.volume_files import read_mask
 
     image = project.image(arguments.case)
     mask = read_mask(arguments.mask, project.segments, reference=image.geometry)

@@ -54,7 +54,7 @@ def run_prompt(arguments: argparse.Namespace, console: Console) -> int:
         if not path.exists():
             raise UsageError(f'"{path}" does not exist: correct its path.')
 
-    from semisam.interactive import PromptRequest, PromptService, Subject
+    from semisam.worker.interactive import PromptRequest, PromptService, Subject
 
     request = PromptRequest(
         Subject(arguments.image, arguments.generalist),
@@ -74,7 +74,7 @@ def run_prompt(arguments: argparse.Namespace, console: Console) -> int:
         box = ",".join(str(end) for end in answer.box)
         console.say(f'{answer.volume_ml:.3f} ml, box {box}; the mask is "{arguments.output}".')
     seconds = answer.seconds
-    console.say(f'Encoding took {seconds["encode"]:.2f} s, the prompt {seconds["predict"]:.2f} s.')
+    console.say(f"Encoding took {seconds['encode']:.2f} s, the prompt {seconds['predict']:.2f} s.")
     console.result(
         {
             "mask": str(arguments.output.absolute()),

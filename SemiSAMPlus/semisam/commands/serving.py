@@ -15,6 +15,6 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run_worker(arguments: argparse.Namespace, console: Console) -> int:
-    from semisam.worker import serve
+    from semisam.worker.worker import serve
 
     return int(serve(arguments.project) or 0)

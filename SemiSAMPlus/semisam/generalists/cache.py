@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semisam.atomic import remove_orphans, replacing
+from semisam.files.atomic import remove_orphans, replacing
 from semisam.generalists.base import Embedding, Generalist
 from semisam.volumes import Volume, content_hash
 

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from semisam.atomic import write_bytes, write_json
 from semisam.errors import TrainingError
+from semisam.files.atomic import write_bytes, write_json
 from semisam.specialists.plan import Plan
 
 SCHEMA = 1

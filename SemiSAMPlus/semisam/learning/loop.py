@@ -26,9 +26,9 @@ from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.teaching import Teaching
 from semisam.learning.working import WorkingSet
-from semisam.lock import TrainingLock
 from semisam.predict import Specialist, autocast, write_proposals
 from semisam.project import Project
+from semisam.project.lock import TrainingLock
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semisam.atomic import replacing, write_json
+from semisam.files.atomic import replacing, write_json
 from semisam.project import Project
 from semisam.specialists.plan import Plan
 from semisam.volumes import Geometry, Volume, canonical, resample_image, resample_mask, working_geometry

@@ -25,8 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from semisam.atomic import replacing, write_text
 from semisam.errors import TrainingError
+from semisam.files.atomic import replacing, write_text
 from semisam.generalists.nano_network import NanoNetwork
 from semisam.pretraining.batches import Sample, make_sample, prompt_maps
 from semisam.pretraining.pool import WorldPool

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from semisam.atomic import write_json
 from semisam.errors import PlanError
+from semisam.files.atomic import write_json
 from semisam.specialists.fingerprint import Fingerprint
 from semisam.specialists.hardware import Hardware
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from semisam import dicom_series, nifti, seg_nrrd
-from semisam.atomic import replacing
 from semisam.errors import VolumeError
-from semisam.metaimage import check_metaimage
+from semisam.files import dicom_series, nifti, seg_nrrd
+from semisam.files.atomic import replacing
+from semisam.files.metaimage import check_metaimage
 from semisam.segments import Segment
 from semisam.volumes import Geometry, Volume, axis_map, reorder_voxels
 

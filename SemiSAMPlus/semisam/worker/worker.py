@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 from semisam import __version__
 from semisam.errors import UsageError
 from semisam.generalists.registry import names as generalist_names
-from semisam.outbox import Outbox
-from semisam.protocol import (
+from semisam.worker.jobs import Jobs
+from semisam.worker.lanes import Lane
+from semisam.worker.outbox import Outbox
+from semisam.worker.protocol import (
     ERROR_KINDS,
     LINE_BYTES,
     PROTOCOL_VERSION,
@@ -33,14 +35,12 @@ from semisam.protocol import (
     Request,
     parse_line,
 )
-from semisam.stop_signal import take_stdin
-from semisam.worker_jobs import Jobs
-from semisam.worker_lanes import Lane
-from semisam.worker_store import Store
-from semisam.worker_tickets import Desk, Ticket
+from semisam.worker.stop_signal import take_stdin
+from semisam.worker.store import Store
+from semisam.worker.tickets import Desk, Ticket
 
 if TYPE_CHECKING:
-    from semisam.interactive import PromptService
+    from semisam.worker.interactive import PromptService
 
 CLOSE_SECONDS = 8.0
 _WAITING_CLICKS = 200
@@ -212,7 +212,7 @@ class Worker:
 
     def _click_service(self) -> PromptService:
         if self._clicks is None:
-            from semisam.interactive import PromptService
+            from semisam.worker.interactive import PromptService
 
             self._clicks = PromptService(self._store.path, threads=_click_threads())
         return self._clicks

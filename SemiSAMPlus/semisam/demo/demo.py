@@ -31,7 +31,7 @@ class DemoData:
 
 def made_up_data(folder: Path, annotated: int, seed: int) -> DemoData:
     """Twelve made-up cases and a thirteenth as the new one, written below ``folder``."""
-    from semisam.demo_volumes import SEGMENTS, make_cases, write_cases
+    from semisam.demo.volumes import SEGMENTS, make_cases, write_cases
 
     if not 1 <= annotated < _CASES:
         raise UsageError(f"The demonstration has {_CASES} cases: choose 1 to {_CASES - 1} annotated ones.")
@@ -45,7 +45,7 @@ def made_up_data(folder: Path, annotated: int, seed: int) -> DemoData:
 
 def given_data(folder: Path, annotated: int, segments: Sequence[Segment] | None) -> DemoData:
     """A folder with images/ and labels/ (or annotations/); the first cases in the order of names are shown."""
-    from semisam.volume_files import find_images, find_masks
+    from semisam.files.volume_files import find_images, find_masks
 
     labels = next((folder / name for name in _LABEL_FOLDERS if (folder / name).is_dir()), None)
     if labels is None or not (folder / "images").is_dir():

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from semisam.atomic import patiently
 from semisam.errors import LockError
+from semisam.files.atomic import patiently
 from semisam.processes import host_name, process_start
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from semisam.files.volume_files import write_image, write_mask
 from semisam.segments import Segment, default_color
-from semisam.volume_files import write_image, write_mask
 from semisam.volumes import Geometry, Volume, reorder_voxels
 
 SEGMENTS = (Segment(1, "head", default_color(3)), Segment(2, "tail", default_color(1)))

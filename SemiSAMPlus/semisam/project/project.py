@@ -19,17 +19,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semisam import project_files as files
-from semisam.atomic import copy_file, move, temporary_beside
-from semisam.case_names import check_case_name, same_name
 from semisam.errors import ProjectError
-from semisam.image_copy import copied_images
-from semisam.lock import TrainingLock
-from semisam.project_masks import checked_mask, write_merged
-from semisam.project_schema import Case, Document, Record, checked_confidence, checked_details
-from semisam.project_states import Event, State, following, without_annotation
-from semisam.project_store import Draft, Store, reason
-from semisam.project_view import ProjectView, absolute, find_case
+from semisam.files.atomic import copy_file, move, temporary_beside
+from semisam.files.case_names import check_case_name, same_name
+from semisam.files.image_copy import copied_images
+from semisam.project import files
+from semisam.project.lock import TrainingLock
+from semisam.project.masks import checked_mask, write_merged
+from semisam.project.schema import Case, Document, Record, checked_confidence, checked_details
+from semisam.project.states import Event, State, following, without_annotation
+from semisam.project.store import Draft, Store, reason
+from semisam.project.view import ProjectView, absolute, find_case
 from semisam.segments import Segment, check_segments
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Project(ProjectView):
 
         Raises ProjectError when there is no such file, VolumeError for one that does not fit.
         """
-        from semisam.volume_files import read_mask
+        from semisam.files.volume_files import read_mask
 
         present = self.path / files.mask_path(files.ANNOTATIONS, self.case(name).name)
         if not present.exists():
@@ -170,7 +170,7 @@ class Project(ProjectView):
 
     def restore_annotation(self, name: str, *, author: str, state: State = State.ANNOTATED) -> None:
         """Bring back the annotation that was replaced or removed last; the present one takes its place."""
-        from semisam.volume_files import read_mask
+        from semisam.files.volume_files import read_mask
 
         previous = files.previous_path(self.path, files.mask_path(files.ANNOTATIONS, self.case(name).name))
         if not previous.exists():
@@ -215,9 +215,7 @@ class Project(ProjectView):
                 move(file, files.staged_path(self.path, final, revision))
             outdated = set(files.paths(case.proposal)) - set(files.paths(record)) if case.proposal is not None else ()
             draft.afterwards += [partial(files.discard, self.path / old) for old in outdated]
-            draft.cases[name] = replace(
-                case, proposal=record, proposal_count=revision, confidence=quality, state=state
-            )
+            draft.cases[name] = replace(case, proposal=record, proposal_count=revision, confidence=quality, state=state)
 
     def remove_proposal(self, name: str) -> None:
         """Take the proposal of a case away for good. Raises ProjectError when there is none."""
@@ -297,13 +295,11 @@ class Project(ProjectView):
                 files.discard(temporary)
 
     def _mask_writer(self, mask: Volume) -> Callable[[Path], None]:
-        from semisam.volume_files import write_mask
+        from semisam.files.volume_files import write_mask
 
         return lambda path: write_mask(path, mask, self.segments)
 
-    def _put_annotation(
-        self, draft: Draft, name: str, written: Path, provenance: dict[str, Any], event: Event
-    ) -> None:
+    def _put_annotation(self, draft: Draft, name: str, written: Path, provenance: dict[str, Any], event: Event) -> None:
         case = find_case(draft.cases, name, self.path)
         if event is Event.BEGIN and case.state is State.IN_WORK:
             provenance = {**provenance, "segments": _finished_segments(case)}
@@ -355,7 +351,7 @@ def _finished_segments(case: Case) -> list[str]:
 
 
 def _image_writer(volume: Volume) -> Callable[[Path], None]:
-    from semisam.volume_files import write_image
+    from semisam.files.volume_files import write_image
 
     return lambda path: write_image(path, volume)
 

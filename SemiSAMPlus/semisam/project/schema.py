@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from semisam.case_names import check_case_name, same_name
 from semisam.errors import ProjectError, SemiSAMError
-from semisam.project_states import WITH_ANNOTATION, State, without_annotation
+from semisam.files.case_names import check_case_name, same_name
+from semisam.project.states import WITH_ANNOTATION, State, without_annotation
 from semisam.segments import Segment, check_segments
 
 SCHEMA = 1

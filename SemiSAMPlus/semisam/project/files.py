@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from semisam.atomic import copy_file, move, remove_orphans, rename
-from semisam.project_schema import Case, Document, Record
+from semisam.files.atomic import copy_file, move, remove_orphans, rename
+from semisam.project.schema import Case, Document, Record
 
 ANNOTATIONS, PROPOSALS, PREVIOUS, IMAGES = "annotations", "proposals", "annotations/previous", "images"
 MODELS, CACHE, LOG = "models", "cache", "log"

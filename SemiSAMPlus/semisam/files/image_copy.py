@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from semisam.atomic import move, sync_file, sync_folder, temporary_beside
 from semisam.errors import ProjectError
+from semisam.files.atomic import move, sync_file, sync_folder, temporary_beside
 
 # Headers whose voxels lie in a second file, and the line that names it.
 _DATA_FILE = {

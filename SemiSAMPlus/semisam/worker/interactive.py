@@ -24,7 +24,10 @@ from semisam.generalists.base import Context, Embedding, Generalist
 from semisam.generalists.examples import ProjectExamples
 from semisam.generalists.grids import affordable_geometry
 from semisam.generalists.registry import create
-from semisam.interactive_grids import (
+from semisam.kept import Kept
+from semisam.segments import Segment, default_color
+from semisam.volumes import Geometry, Volume, resample_image
+from semisam.worker.interactive_grids import (
     everything,
     numbers,
     on_image,
@@ -34,10 +37,7 @@ from semisam.interactive_grids import (
     writable,
     write_object,
 )
-from semisam.kept import Kept
-from semisam.protocol import DEFAULT_GENERALIST
-from semisam.segments import Segment, default_color
-from semisam.volumes import Geometry, Volume, resample_image
+from semisam.worker.protocol import DEFAULT_GENERALIST
 
 if TYPE_CHECKING:
     from semisam.generalists.cache import EmbeddingCache
@@ -238,7 +238,7 @@ class PromptService:
 
     def _volume(self, version: tuple[Any, ...], seconds: dict[str, float]) -> Volume:
         """The image on its working grid."""
-        from semisam.volume_files import read_image
+        from semisam.files.volume_files import read_image
 
         volume: Volume | None = self._kept.get(("volume", version))
         if volume is None:

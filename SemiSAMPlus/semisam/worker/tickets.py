@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from semisam.errors import SemiSAMError
-from semisam.protocol import Request, RequestId, error_kind
+from semisam.worker.protocol import Request, RequestId, error_kind
 
 _log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from semisam.protocol import ERROR_KINDS, LineSplitter
-from semisam.stop_signal import CHILD_VARIABLE
+from semisam.worker.protocol import ERROR_KINDS, LineSplitter
+from semisam.worker.stop_signal import CHILD_VARIABLE
 
 _log = logging.getLogger(__name__)
 

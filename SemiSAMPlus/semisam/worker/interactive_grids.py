@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from semisam.errors import UsageError
+from semisam.files.raw_nrrd import write_raw_nrrd
 from semisam.prompts import Prompts
-from semisam.raw_nrrd import write_raw_nrrd
 from semisam.segments import Segment
 from semisam.volumes import Geometry, Volume, axis_map, bounding_box, resample_probabilities
 
@@ -64,7 +64,7 @@ def working_prompts(request: GivenPrompts, image: Geometry, working: Geometry, s
 
 def _read_prompt_mask(path: Path, image: Geometry, working: Geometry) -> np.ndarray:
     """(k, j, i) float32 probability of the object on the working grid: the file's own, or 1 where a label is not 0."""
-    from semisam.volume_files import read_image
+    from semisam.files.volume_files import read_image
 
     mask = read_image(path)
     offset = image.world_to_index(mask.geometry.index_to_world([0, 0, 0]))
@@ -142,7 +142,7 @@ def write_object(path: Path, found: np.ndarray, geometry: Geometry, segment: Seg
     if path.name.lower().endswith(".nrrd") and not path.name.lower().endswith(".seg.nrrd"):
         write_raw_nrrd(path, found, geometry)
         return
-    from semisam.volume_files import write_mask
+    from semisam.files.volume_files import write_mask
 
     write_mask(path, Volume(found.astype(np.uint8), geometry), [Segment(1, segment.name, segment.color)])
 

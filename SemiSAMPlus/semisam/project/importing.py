@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semisam.atomic import move, remove_orphans, temporary_beside
 from semisam.errors import ProjectError, SemiSAMError, UsageError, VolumeError
+from semisam.files.atomic import move, remove_orphans, temporary_beside
 from semisam.project import Project
-from semisam.project_files import FOLDERS, discard
+from semisam.project.files import FOLDERS, discard
 from semisam.segments import Segment
 
 _log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def import_project(
     for folder, option in ((images, "--images"), (annotations, "--annotations")):
         if folder is not None and not folder.is_dir():
             raise UsageError(f'The folder "{folder}" given with {option} does not exist.')
-    from semisam.volume_files import find_images, find_masks
+    from semisam.files.volume_files import find_images, find_masks
 
     found = find_images(images)
     masks = {} if annotations is None else find_masks(annotations)
@@ -118,7 +118,7 @@ def _read_all(
     author: str,
     on_case: Callable[[int, int, str], None],
 ) -> list[ImportedCase]:
-    from semisam.volume_files import read_mask
+    from semisam.files.volume_files import read_mask
 
     imported: list[ImportedCase] = []
     problems: list[SemiSAMError] = []

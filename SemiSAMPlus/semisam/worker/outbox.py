@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from semisam.protocol import encode_event
+from semisam.worker.protocol import encode_event
 
 KEPT_UNSENT = {"metrics": 200, "log": 200}
 
@@ -60,9 +60,7 @@ class Outbox:
     def flush(self, seconds: float) -> bool:
         """Wait until everything is written or the time is over; whether it is."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: self._broken or not (self._waiting or self._writing), timeout=seconds
-            )
+            return self._changed.wait_for(lambda: self._broken or not (self._waiting or self._writing), timeout=seconds)
 
     def _write(self) -> None:
         while True:

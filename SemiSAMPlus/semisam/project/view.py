@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from semisam import project_files as files
 from semisam.errors import ProjectError
-from semisam.lock import Owner, training_owner
-from semisam.project_masks import ImageGeometries
-from semisam.project_schema import Case, Record
-from semisam.project_states import FINISHED
-from semisam.project_store import Store
+from semisam.project import files
+from semisam.project.lock import Owner, training_owner
+from semisam.project.masks import ImageGeometries
+from semisam.project.schema import Case, Record
+from semisam.project.states import FINISHED
+from semisam.project.store import Store
 from semisam.segments import Segment
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class ProjectView:
         return image
 
     def _mask(self, name: str, word: str, record_of: Callable[[Case], Record | None]) -> Volume:
-        from semisam.volume_files import read_mask
+        from semisam.files.volume_files import read_mask
 
         path = self._path_of(name, word, record_of)
         record = record_of(self.case(name))

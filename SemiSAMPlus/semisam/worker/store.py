@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semisam.protocol import Request
+from semisam.worker.protocol import Request
 
 if TYPE_CHECKING:
     from semisam.project import Case, Project
@@ -71,9 +71,9 @@ class Store:
         return self._project
 
     def _annotation_changed(self, project: Project, request: Request) -> dict[str, Any]:
+        from semisam.files.volume_files import read_mask
         from semisam.project import State
-        from semisam.project_files import file_hash
-        from semisam.volume_files import read_mask
+        from semisam.project.files import file_hash
 
         name, path = request["case"], request["path"]
         state = State(request["state"] or State.ANNOTATED.value)
@@ -120,12 +120,14 @@ def describe_case(project: Project, case: Case) -> dict[str, Any]:
         "image": case.image,
         "state": case.state.value,
         "confidence": case.confidence,
-        "annotation": annotation and {
+        "annotation": annotation
+        and {
             "path": project.path / annotation.path,
             "revision": annotation.revision,
             "provenance": annotation.provenance,
         },
-        "proposal": proposal and {
+        "proposal": proposal
+        and {
             "path": project.path / proposal.path,
             "uncertainty": proposal.uncertainty and project.path / proposal.uncertainty,
             "revision": proposal.revision,

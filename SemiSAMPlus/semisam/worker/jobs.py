@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from semisam.protocol import RequestId
-from semisam.worker_process import STOP_SECONDS, ChildJob
-from semisam.worker_tickets import Ticket
+from semisam.worker.process import STOP_SECONDS, ChildJob
+from semisam.worker.protocol import RequestId
+from semisam.worker.tickets import Ticket
 
 
 class Jobs:

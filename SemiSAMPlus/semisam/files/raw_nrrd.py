@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semisam.atomic import patiently, temporary_beside
+from semisam.files.atomic import patiently, temporary_beside
 from semisam.volumes import Geometry
 
 

@@ -28,7 +28,7 @@ class ImageGeometries:
 
     def read(self, image: Path) -> Volume:
         """The image itself; its grid is remembered."""
-        from semisam.volume_files import read_image
+        from semisam.files.volume_files import read_image
 
         key = _version(image)
         volume = read_image(image)
@@ -72,7 +72,7 @@ def write_merged(
     """Write the mask ``annotation`` (None: an empty one) with the ``chosen`` segments as in ``proposal``."""
     import numpy as np
 
-    from semisam.volume_files import read_mask, write_mask
+    from semisam.files.volume_files import read_mask, write_mask
     from semisam.volumes import Volume
 
     proposed = read_mask(proposal, segments)

@@ -17,8 +17,8 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from semisam import __version__
-from semisam.atomic import write_text
 from semisam.errors import ProjectError, SemiSAMError
+from semisam.files.atomic import write_text
 from semisam.progress import duration
 from semisam.ranking import ranked_cases, volumes
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from semisam.segments import Segment
     from semisam.volumes import Volume
 
-_TEMPLATE = Path(__file__).with_name("report_template.html")
+_TEMPLATE = Path(__file__).with_name("template.html")
 _STATES = ("new", "in work", "proposed", "rejected", "annotated", "accepted")
 # Reading files is most of the time, and the libraries that read let other threads work meanwhile.
 _THREADS = 4
@@ -66,7 +66,7 @@ def make_report(
 
     references: dict[str, Path] = {}
     if reference is not None:
-        from semisam.volume_files import find_masks
+        from semisam.files.volume_files import find_masks
 
         references = find_masks(reference)
     cases = ranked_cases(project)
@@ -98,8 +98,8 @@ def make_report(
 
 
 def _make_row(project: Project, case: Case, reference: Path | None) -> _Row:
-    from semisam.report_pictures import CasePicture, draw_case
-    from semisam.volume_files import read_image, read_mask
+    from semisam.files.volume_files import read_image, read_mask
+    from semisam.report.pictures import CasePicture, draw_case
 
     row = _Row(case)
     try:
@@ -148,9 +148,7 @@ def _subtitle(project: Project, specialist: Mapping[str, Any]) -> str:
 
 
 def _segment_styles(segments: Sequence[Segment]) -> str:
-    return "\n".join(
-        f".segment{s.value} {{ --c: rgb({s.color[0]} {s.color[1]} {s.color[2]}); }}" for s in segments
-    )
+    return "\n".join(f".segment{s.value} {{ --c: rgb({s.color[0]} {s.color[1]} {s.color[2]}); }}" for s in segments)
 
 
 def _summary(project: Project, rows: Sequence[_Row], history: Sequence[Any], specialist: Mapping[str, Any]) -> str:
@@ -206,7 +204,7 @@ def _plan_in_words(project: Project, specialist: Mapping[str, Any]) -> str:
 def _learning(history: Sequence[dict[str, Any]], specialist: Mapping[str, Any]) -> str:
     if not history:
         return ""
-    from semisam.report_figures import learning_curves
+    from semisam.report.figures import learning_curves
 
     seconds, steps = _totals(history)
     facts = [f"{steps / max(seconds, 1e-6):.1f} steps a second"]
@@ -227,7 +225,7 @@ def _quality(rows: Sequence[_Row], segments: Sequence[Segment]) -> str:
     if not known:
         return ""
     from semisam.measure import rank_correlation, worst_found
-    from semisam.report_figures import confidence_plot
+    from semisam.report.figures import confidence_plot
 
     lines = []
     for segment in segments:

@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from semisam import project_files as files
-from semisam.atomic import patiently, rename, temporary_beside, write_bytes, write_json
 from semisam.errors import LockError, ProjectError
-from semisam.lock import FileLock, ProjectLock
-from semisam.project_schema import SCHEMA, Case, Document, parse, render, schema_of
+from semisam.files.atomic import patiently, rename, temporary_beside, write_bytes, write_json
+from semisam.project import files
+from semisam.project.lock import FileLock, ProjectLock
+from semisam.project.schema import SCHEMA, Case, Document, parse, render, schema_of
 
 _NAME, _BACKUP = "project.json", "project.previous.json"
 

@@ -1,0 +1,1 @@
+"""The whole job on volumes made on the spot."""

@@ -1,0 +1,1 @@
+"""The engine as a child process that speaks the JSON-lines protocol of ``PROTOCOL.md``."""
