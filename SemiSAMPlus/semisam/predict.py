@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from scipy import ndimage
 from semisam.errors import UsageError
 from semisam.files.volume_files import case_name, read_image, write_mask
 from semisam.learning.checkpoints import load_specialist
+from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.working import WorkingSet, to_working
 from semisam.project import Project
 from semisam.segments import Segment
@@ -26,6 +28,8 @@ from semisam.volumes import Geometry, Volume, resample_probabilities
 
 Event = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
+# (1 + segments, k, j, i) probabilities -> Dice with another source, or None
+Opinion = Callable[[np.ndarray], float | None]
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,21 @@ class Specialist:
         specialist = cls(network.to(plan.device), plan, project.segments, facts["single_component"])
         return specialist, str(facts["weights"]).removesuffix(".safetensors")
 
-    def predict(self, image: np.ndarray, working: Geometry, original: Geometry) -> Prediction:
-        """image: (k, j, i) normalized, on the working grid."""
+    def predict(
+        self, image: np.ndarray, working: Geometry, original: Geometry, second_opinion: Opinion | None = None
+    ) -> Prediction:
+        """image: (k, j, i) normalized, on the working grid.
+
+        ``second_opinion`` is asked with the probabilities how far something else agrees with them (Dice, or None).
+        """
         probability = predict_probabilities(self._network, self.plan, image)
+        if self.plan.mirror:
+            turned = predict_probabilities(self._network, self.plan, np.ascontiguousarray(image[:, :, ::-1]))
+            probability = (probability + turned[..., ::-1]) / 2
         confidence = expected_dice(probability)
+        agreement = second_opinion(probability) if second_opinion else None
+        if agreement is not None:
+            confidence = confidence_of(confidence, agreement)
         doubt = _entropy(probability)
         maps = resample_probabilities(np.concatenate([probability[1:], doubt[None]]), working, original)
         labels = _labels(maps[:-1])
@@ -137,6 +152,11 @@ def expected_dice(probability: np.ndarray) -> float:
     return float(np.mean(values))
 
 
+def confidence_of(expected: float, agreement: float) -> float:
+    """What the specialist promises, lowered by what an independent source contradicts (measured: few_labels.md)."""
+    return expected * agreement**0.5
+
+
 def clean_up(labels: np.ndarray, single: Sequence[bool]) -> np.ndarray:
     """Keep the largest piece of each segment that is in one piece in every annotation. labels: index of segment + 1."""
     labels = labels.copy()
@@ -173,11 +193,12 @@ def write_proposals(
     should_stop: Stop,
 ) -> int:
     start, written = time.monotonic(), 0
+    opinion = SecondOpinion(project, working)
     for index, name in enumerate(names):
         if should_stop():
             break
         case = working[name]
-        prediction = specialist.predict(case.image, case.geometry, case.original)
+        prediction = specialist.predict(case.image, case.geometry, case.original, partial(opinion, case))
         project.set_proposal(
             name,
             prediction.mask,

@@ -130,6 +130,14 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         confidences.append(prediction.confidence)
     table = np.array(scores)
     unannotated = len(pool) - labels
+    project.reload()
+    proposals = []
+    for name in project.cases:
+        if project.cases[name].proposal:
+            mask = project.proposal(name)
+            reference = read_mask(DATA / data / "labels" / f"{name}.nii.gz", project.segments, mask.geometry)
+            value = float(np.mean(dice(mask.voxels, reference.voxels, project.segments)))
+            proposals.append([round(value, 4), project.cases[name].confidence])
     return {
         "data": data,
         "labels": labels,
@@ -152,6 +160,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         "encoding_seconds": summary["encoding_seconds"],
         "per_case": [round(float(value), 4) for value in table.mean(1)],
         "confidence": [round(float(value), 4) for value in confidences],
+        "proposals": proposals,
     }
 
 

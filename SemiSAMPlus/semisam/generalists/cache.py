@@ -55,6 +55,10 @@ class EmbeddingCache:
             _logger.warning("Cannot keep the embedding %s: %s.", path, error)
         return embedding
 
+    def find(self, generalist: Generalist, volume: Volume) -> Embedding | None:
+        """The embedding of ``volume`` if it is on the disk; nothing is encoded."""
+        return _read(self.path(generalist, volume))
+
     def path(self, generalist: Generalist, volume: Volume) -> Path:
         """Where the embedding of ``volume`` by ``generalist`` is or would be."""
         key = "\n".join((generalist.name, generalist.fingerprint, content_hash(volume)))

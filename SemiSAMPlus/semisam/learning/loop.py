@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from semisam.errors import TrainingError, UsageError
 from semisam.learning.augmentation import Augmentation
@@ -89,7 +90,7 @@ class _Round:
         self.student = make_network(self.plan).to(self.plan.device)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay
+            self.student.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay, fused=True
         )
         state = None
         if not options.fresh:
@@ -176,12 +177,8 @@ class _Round:
         self.optimizer.step()
         self.budget.steps += 1
         decay = min(plan.ema_decay, 1 - 1 / (self.budget.steps + 1)) if self.round == 0 else plan.ema_decay
-        with torch.no_grad():
-            for mean, value in zip(self.teacher.state_dict().values(), self.student.state_dict().values(), strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(value, 1 - decay)
-                else:
-                    mean.copy_(value)
+        # The network has no buffers: its instance norm keeps no statistics.
+        get_ema_multi_avg_fn(decay)(list(self.teacher.parameters()), list(self.student.parameters()), None)
         self.history.add(values)
 
     def _forward(self, network: torch.nn.Module) -> Callable[[Tensor], Tensor]:

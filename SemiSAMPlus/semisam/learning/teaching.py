@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from semisam.generalists.base import Context, Example
+from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
 from semisam.generalists.registry import create_all, resolve
 from semisam.learning.sampling import PseudoLabel
 from semisam.learning.schedule import Schedule
+from semisam.learning.second_opinion import examples
 from semisam.learning.supervision import GeneralistSupervision
 from semisam.learning.trust import agreement
 from semisam.learning.working import WorkingSet
@@ -143,13 +144,7 @@ class Teaching:
 
     def _start(self) -> GeneralistSupervision:
         values = [segment.value for segment in self._project.segments]
-        to_value = np.array([0, *values], np.uint8)
-        examples = []
-        for name in self._working.annotated:
-            case = self._working[name]
-            assert case.labels is not None
-            examples.append(Example(name, case.volume, to_value[case.labels]))
-        context = Context(tuple(examples), self._plan.device)
+        context = Context(examples(self._project, self._working), self._plan.device)
         generalists = create_all(self._generalist, context)
         self._names = list(generalists)
         cache = EmbeddingCache(self._project.cache_dir / "embeddings")

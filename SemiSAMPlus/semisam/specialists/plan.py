@@ -53,7 +53,6 @@ class Plan:
     warm_up_seconds: float = 90.0
     anneal_from: float = 0.5
     mirror: bool = False
-    copy_paste: bool = True
     consistency_weight: float = 1.0
     generalist_weight: float = 10.0
     uncertainty_temperature: float = 0.1

@@ -1,0 +1,55 @@
+"""A second opinion on the specialist's masks: what the registered annotated cases say of the same case.
+
+The specialist's own probabilities promise too much, for it learned from few cases and errs alike everywhere.
+Registration errs in its own way, so where the two agree both are likely right.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semisam.errors import GeneralistError
+from semisam.generalists.base import Context, Example
+from semisam.generalists.cache import EmbeddingCache
+from semisam.generalists.registration import Registration
+from semisam.learning.trust import agreement
+from semisam.learning.working import WorkingCase, WorkingSet
+from semisam.project import Project
+from semisam.prompts import Prompts
+
+
+def examples(project: Project, working: WorkingSet) -> tuple[Example, ...]:
+    """The annotated cases as context for generalists that work by example."""
+    values = np.array([0, *(segment.value for segment in project.segments)], np.uint8)
+    found = []
+    for name in working.annotated:
+        case = working[name]
+        assert case.labels is not None
+        found.append(Example(name, case.volume, values[case.labels]))
+    return tuple(found)
+
+
+class SecondOpinion:
+    """Compares masks with registered annotated cases, as far as these registrations are in the cache already."""
+
+    def __init__(self, project: Project, working: WorkingSet) -> None:
+        self._values = [segment.value for segment in project.segments]
+        self._cache = EmbeddingCache(project.cache_dir / "embeddings")
+        self._registration: Registration | None = None
+        try:
+            self._registration = Registration(Context(examples(project, working)))
+        except GeneralistError:
+            pass  # nothing is annotated: no second opinion
+
+    def __call__(self, case: WorkingCase, probability: np.ndarray) -> float | None:
+        """Dice of the two masks, mean over the segments; None without a registration of this case.
+
+        probability is (1 + segments, k, j, i) of the specialist on the working grid.
+        """
+        if self._registration is None:
+            return None
+        embedding = self._cache.find(self._registration, case.volume)
+        if embedding is None or len(embedding.arrays["labels"]) == 0:
+            return None
+        prompts = [Prompts(mask=mask, segment=value) for mask, value in zip(probability[1:], self._values, strict=True)]
+        return float(np.mean(agreement(self._registration.predict(embedding, prompts), probability[1:])))
