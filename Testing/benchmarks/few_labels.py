@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--generalist", default="auto")
-    parser.add_argument("--framework", default="mean-teacher")
+    parser.add_argument("--framework", default="auto")
     parser.add_argument("--variant", default="")
     parser.add_argument("--set", nargs="*", default=[])
     parser.add_argument("--every", type=int, default=1, help="evaluate every n-th test case only")

@@ -25,7 +25,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=positive, help="how long to train (10 without either)")
     budget.add_argument("--steps", type=count, help="how many steps to train")
-    train.add_argument("--framework", default="mean-teacher", help="how unannotated cases are used (mean-teacher)")
+    train.add_argument("--framework", default="auto", help="how unannotated cases are used (auto)")
     train.add_argument("--generalist", default="auto", help="auto, none, or names with commas: nano,registration,...")
     train.add_argument("--seed", type=natural, default=0)
     add_device(train)

@@ -2,7 +2,7 @@
 
 Images are in canonical axis order with their centre at the origin of space; what remains of an oblique direction is
 for the affine map. Every filter gets its number of threads, so the process-wide default stays as it is. Symmetric
-forces demons (Vercauteren et al., Diffeomorphic demons, NeuroImage 45, 2009) on half the
+forces demons (Vercauteren et al., Diffeomorphic demons, NeuroImage 45, 2009) on half the resolution, then on all of it.
 """
 
 from __future__ import annotations
@@ -82,6 +82,21 @@ def warp(
         outside = float(sitk.GetArrayViewFromImage(moving).min())
     resampler.SetDefaultPixelValue(outside)
     return resampler.Execute(moving)
+
+
+def positions(fixed: sitk.Image, transform: sitk.Transform) -> np.ndarray:
+    """(3, k, j, i) float32: where ``transform`` takes the voxels of ``fixed``, as (k, j, i) mm from the centre."""
+    import SimpleITK as sitk
+
+    field = sitk.TransformToDisplacementField(
+        transform, sitk.sitkVectorFloat64, fixed.GetSize(), fixed.GetOrigin(), fixed.GetSpacing(), fixed.GetDirection()
+    )
+    moved = np.moveaxis(sitk.GetArrayFromImage(field)[..., ::-1], -1, 0).astype(np.float32)
+    for axis, (size, spacing, origin) in enumerate(
+        zip(fixed.GetSize()[::-1], fixed.GetSpacing()[::-1], fixed.GetOrigin()[::-1], strict=True)
+    ):
+        moved[axis] += (origin + spacing * np.arange(size)).reshape([-1 if n == axis else 1 for n in range(3)])
+    return moved
 
 
 def _halved(image: sitk.Image, threads: int) -> sitk.Image:

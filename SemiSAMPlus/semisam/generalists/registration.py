@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from semisam.errors import GeneralistError
 from semisam.generalists.alignment import Alignment, AlignmentExample, AlignmentTarget, align, match
 from semisam.generalists.base import Context, Embedding, Example
-from semisam.generalists.deformation import deformation, from_matrix, to_image, warp
+from semisam.generalists.deformation import deformation, from_matrix, positions, to_image, warp
 from semisam.generalists.grids import affordable_geometry, robust_scaled
 from semisam.prompts import THRESHOLD, Prompts
 from semisam.volumes import (
@@ -27,6 +28,9 @@ from semisam.volumes import (
     resample_mask,
     resample_probabilities,
 )
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 _logger = logging.getLogger(__name__)
 
@@ -70,7 +74,7 @@ class Registration:
         self._hashes = [content_hash(example.volume) for example in self._examples]
         self._values = sorted({int(value) for example in self._examples for value in np.unique(example.mask) if value})
         self._prepared: dict[int, _Prepared] = {}
-        digest = hashlib.blake2b(b"registration-3", digest_size=16)
+        digest = hashlib.blake2b(b"registration-4", digest_size=16)
         for key, example in zip(self._hashes, self._examples, strict=True):
             digest.update(key.encode() + np.ascontiguousarray(example.mask, np.uint8).tobytes())
         self.fingerprint = f"registration-{digest.hexdigest()}"
@@ -79,7 +83,8 @@ class Registration:
         """Register the most similar examples to ``volume``; about 0.4 s a registration at 40 x 56 x 40 voxels.
 
         Arrays, on the canonical registration grid: ``labels`` (registrations, segments, k, j, i) uint8, probability x
-        255; ``similarity`` (registrations, k, j, i) uint8, local correlation x 255.
+        255; ``similarity`` (registrations, k, j, i) uint8, local correlation x 255; ``positions`` (3, k, j, i) float16,
+        where the best registration puts each voxel, in mm from the centre of the example's field of view.
         """
         key = content_hash(volume)
         grid = affordable_geometry(volume.geometry, _LARGEST)
@@ -88,8 +93,12 @@ class Registration:
         chosen = self._aligned(AlignmentTarget(voxels, grid.spacing), others)
         labels = np.zeros((len(chosen), len(self._values), *grid.shape), np.uint8)
         similarity = np.zeros((len(chosen), *grid.shape), np.uint8)
+        places = np.zeros((3, *grid.shape), np.float16)
         for row, (index, alignment) in enumerate(chosen):
-            self._carry_over(self._prepare(index), voxels, grid.spacing, alignment, labels[row], similarity[row])
+            example = self._prepare(index)
+            transform = self._carry_over(example, voxels, grid.spacing, alignment, labels[row], similarity[row])
+            if row == 0:
+                places[...] = positions(to_image(voxels, grid.spacing), transform)
         meta = {
             "values": self._values,
             "examples": [self._examples[index].name for index, _ in chosen],
@@ -97,7 +106,7 @@ class Registration:
             "geometry": _to_json(volume.geometry),
             "grid": _to_json(grid),
         }
-        return Embedding({"labels": labels, "similarity": similarity}, meta)
+        return Embedding({"labels": labels, "similarity": similarity, "positions": places}, meta)
 
     def predict(self, embedding: Embedding, prompts: Sequence[Prompts]) -> np.ndarray:
         """(n, k, j, i) float32 probability of each prompt's segment (0: of any segment). Empty prompts give zeros."""
@@ -127,6 +136,16 @@ class Registration:
             if (near := values[(masks > 25).any(0)]).size
         ]
         return max(found, default=0.0)
+
+    @staticmethod
+    def correspondence(embedding: Embedding) -> tuple[str, np.ndarray] | None:
+        """The best example's name, and where it has each voxel of the encoded volume: (3, k, j, i) float32, in mm from
+        the centre of the example's field of view. None when no other example was there."""
+        if not embedding.meta["examples"]:
+            return None
+        source, grid = _from_json(embedding.meta["grid"]), _from_json(embedding.meta["geometry"])
+        places = embedding.arrays["positions"].astype(np.float32)
+        return embedding.meta["examples"][0], np.stack([resample_image(Volume(axis, source), grid) for axis in places])
 
     def _labels_of(self, embedding: Embedding, segment: int) -> np.ndarray | None:
         """(registrations, k, j, i) float32 propagated probability of one segment, or of all together."""
@@ -162,8 +181,10 @@ class Registration:
         alignment: Alignment,
         labels: np.ndarray,
         similarity: np.ndarray,
-    ) -> None:
-        """Fill ``labels`` (segments, k, j, i) and ``similarity`` (k, j, i), both zeros, where the example says so."""
+    ) -> sitk.Transform:
+        """Fill ``labels`` (segments, k, j, i) and ``similarity`` (k, j, i), both zeros, where the example says so.
+
+        Returns the map of points of the volume to points of the example."""
         import SimpleITK as sitk
         from scipy.ndimage import gaussian_filter
 
@@ -172,7 +193,7 @@ class Registration:
         carried = sitk.GetArrayFromImage(warp(example.union, fixed, transform, self.threads, 0.0))
         box = bounding_box(carried > 0.1)
         if box is None:
-            return
+            return transform
         margin = np.ceil(_MARGIN * np.prod(spacing) ** (1 / 3) / np.asarray(spacing)).astype(int).tolist()
         region = tuple(
             slice(max(0, part.start - m), min(size, part.stop + m))
@@ -189,6 +210,7 @@ class Registration:
             if mask is not None:
                 carried = sitk.GetArrayFromImage(warp(mask, fixed, transform, self.threads, 0.0))
                 target[region] = _quantized(gaussian_filter(carried, _SMOOTHING))
+        return transform
 
 
 class _Prepared:

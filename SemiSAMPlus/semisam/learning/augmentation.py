@@ -7,6 +7,7 @@ working copy straight to the patch: nothing is interpolated twice.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ class Augmentation:
         # A volume of few thick slices is turned in its plane only: across it there is nothing to interpolate from.
         self._thick = max(spacing) > 3 * min(spacing)
 
-    def spatial(self, centre: np.ndarray, shape: tuple[int, int, int], augment: bool = True) -> Tensor:
+    def spatial(self, centre: np.ndarray, shape: Sequence[int], augment: bool = True) -> Tensor:
         """A sampling grid (1, k, j, i, 3) for ``torch.grid_sample`` round ``centre`` (k, j, i voxels) of a volume."""
         position = self._grid
         if augment:
@@ -61,6 +62,10 @@ class Augmentation:
         index = position / self._spacing.to(self._device) + torch.as_tensor(centre, dtype=torch.float32).to(
             self._device
         )
+        return self.grid(index, shape)
+
+    def grid(self, index: Tensor, shape: Sequence[int]) -> Tensor:
+        """Voxel indices (k, j, i, 3) of a volume of this shape as a grid for ``torch.grid_sample``."""
         half = (torch.tensor(shape, dtype=torch.float32) - 1).clamp_min(1) / 2
         return (index / half.to(self._device) - 1).flip(-1)[None]
 

@@ -20,7 +20,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from semisam.errors import TrainingError, UsageError
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.checkpoints import load_training, save_specialist, save_training
-from semisam.learning.frameworks.registry import make_framework
+from semisam.learning.frameworks.base import Framework
+from semisam.learning.frameworks.registry import check_framework, make_framework, resolve_framework
 from semisam.learning.history import History
 from semisam.learning.losses import generalist_loss
 from semisam.learning.sampling import Sampler
@@ -50,7 +51,7 @@ class TrainOptions:
 
     minutes: float | None = None
     steps: int | None = None
-    framework: str = "mean-teacher"
+    framework: str = "auto"
     generalist: str = "auto"
     seed: int = 0
     device: str = "auto"
@@ -100,7 +101,8 @@ class _Round:
         # After a resumption other patches are drawn than were drawn before.
         self.rng = np.random.default_rng([options.seed, self.round, self.budget.steps])
         self.supervised = make_framework("supervised", self.rng)
-        self.framework = make_framework(options.framework, self.rng)
+        check_framework(options.framework)
+        self.frameworks: dict[str, Framework] = {}
         self.working = WorkingSet(project, self.plan)
         augmentation = Augmentation(
             self.plan.patch, self.plan.working_spacing, self.rng, self.plan.mirror, self.plan.device
@@ -143,8 +145,8 @@ class _Round:
             group["lr"] = schedule.learning_rate
         self.student.train()
         annotated = [self.working[name] for name in self.working.annotated]
-        labelled = self.sampler.labelled(annotated, plan.labelled_batch)
-        framework = self.framework
+        labelled = self.sampler.labelled(annotated, plan.labelled_batch, list(self.teaching.shapes.values()))
+        framework = self._framework(len(annotated))
         unlabelled = None
         if schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated:
             framework = self.supervised
@@ -180,6 +182,12 @@ class _Round:
         # The network has no buffers: its instance norm keeps no statistics.
         get_ema_multi_avg_fn(decay)(list(self.teacher.parameters()), list(self.student.parameters()), None)
         self.history.add(values)
+
+    def _framework(self, annotated: int) -> Framework:
+        name = resolve_framework(self.options.framework, annotated)
+        if name not in self.frameworks:
+            self.frameworks[name] = make_framework(name, self.rng)
+        return self.frameworks[name]
 
     def _forward(self, network: torch.nn.Module) -> Callable[[Tensor], Tensor]:
         def forward(image: Tensor) -> Tensor:
@@ -249,7 +257,7 @@ class _Round:
             "round": self.round,
             "steps": self.budget.steps,
             "annotated": self.working.annotated,
-            "framework": self.options.framework,
+            "framework": resolve_framework(self.options.framework, len(self.working.annotated)),
             "seed": self.options.seed,
             **self.teaching.summary(),
         }

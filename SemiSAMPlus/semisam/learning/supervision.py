@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from semisam.generalists.base import Generalist
+from semisam.generalists.base import Embedding, Generalist
 from semisam.generalists.cache import EmbeddingCache
-from semisam.learning.sampling import PseudoLabel
+from semisam.generalists.registration import Registration
+from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.trust import Trust, agreement
 from semisam.learning.working import WorkingCase
 from semisam.prompts import Prompts, perturbed_prompts
@@ -108,6 +110,31 @@ class GeneralistSupervision:
         )
         return label, float(np.mean(agreement(fused, prediction[1:])))
 
+    def shape(self, case: WorkingCase, annotated: dict[str, WorkingCase]) -> Shape | None:
+        """The shape of a case for the annotated ones to borrow, if registration is trusted."""
+        for generalist in self._generalists:
+            if not isinstance(generalist, Registration) or not self.trust.of(generalist.name).max() > 0:
+                continue
+            found = generalist.correspondence(self._embedding(generalist, case))
+            if found is None or found[0] not in annotated:
+                continue
+            example = annotated[found[0]]
+            assert example.labels is not None
+            size = np.array(example.labels.shape).reshape(3, 1, 1, 1)
+            places = found[1] / np.array(self._plan.working_spacing, np.float32).reshape(3, 1, 1, 1) + (size - 1) / 2
+            nearest = np.clip(np.rint(places), 0, size - 1).astype(int)
+            inside = np.argwhere(example.labels[tuple(nearest)] > 0)
+            if len(inside):
+                step = max(1, len(inside) // 1000)
+                return Shape(found[0], torch.from_numpy(places.astype(np.float32)), inside[::step])
+        return None
+
+    def _embedding(self, generalist: Generalist, case: WorkingCase) -> Embedding:
+        start = time.monotonic()
+        embedding = self._cache.get(generalist, case.volume)
+        self.encoding_seconds += time.monotonic() - start
+        return embedding
+
     def _groupings(self) -> list[tuple[tuple[int, ...], ...]]:
         """Each segment for itself, and all as one structure that the teacher divides: the border between two parts of
         an organ may be a convention, which no generalist can see."""
@@ -139,10 +166,7 @@ class GeneralistSupervision:
                 prompts += made
         if not prompts:
             return Answer(probability, uncertainty, valid)
-        start = time.monotonic()
-        embedding = self._cache.get(generalist, case.volume)
-        self.encoding_seconds += time.monotonic() - start
-        answers = generalist.predict(embedding, prompts)
+        answers = generalist.predict(self._embedding(generalist, case), prompts)
         for group, span in spans:
             mean, variance = answers[span].mean(0), answers[span].var(0)
             if not (mean > 0.5).any():

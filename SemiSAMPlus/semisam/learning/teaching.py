@@ -12,7 +12,7 @@ import torch
 from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
 from semisam.generalists.registry import create_all, resolve
-from semisam.learning.sampling import PseudoLabel
+from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.schedule import Schedule
 from semisam.learning.second_opinion import examples
 from semisam.learning.supervision import GeneralistSupervision
@@ -49,6 +49,7 @@ class Teaching:
         say: Callable[[str], None],
     ) -> None:
         self.pseudo_labels: dict[str, PseudoLabel] = {}
+        self.shapes: dict[str, Shape] = {}
         self._project = project
         self._plan = plan
         self._working = working
@@ -98,6 +99,7 @@ class Teaching:
     def annotations_changed(self) -> None:
         """Examples and trust are made anew; annotated cases no longer need pseudo-labels."""
         self._supervision = None
+        self.shapes.clear()
         for name in self._working.annotated:
             self.pseudo_labels.pop(name, None)
 
@@ -182,6 +184,11 @@ class Teaching:
             self.pseudo_labels.pop(name, None)
         else:
             self.pseudo_labels[name], self._agreements[name] = answer
+        if name not in self.shapes:
+            annotated = {other: self._working[other] for other in self._working.annotated}
+            shape = self._supervision.shape(case, annotated)
+            if shape is not None:
+                self.shapes[name] = shape
         encoded = self._supervision.encoding_seconds - encoding
         self._encoding_seconds += encoded
         self._asking_seconds += time.monotonic() - start - encoded

@@ -18,11 +18,21 @@ FRAMEWORKS = {
     "supervised": "semisam.learning.frameworks.supervised:Supervised",
 }
 
+# Up to so many annotated cases, "auto" is copy-paste, then Mean Teacher (measured: few_labels.md).
+_COPY_PASTE = 2
+
 
 def check_framework(name: str) -> None:
     """Raises UsageError for an unknown name; loads nothing."""
-    if name not in FRAMEWORKS:
-        raise UsageError(f'Unknown framework "{name}": choose one of {", ".join(FRAMEWORKS)}.')
+    if name != "auto" and name not in FRAMEWORKS:
+        raise UsageError(f'Unknown framework "{name}": choose one of auto, {", ".join(FRAMEWORKS)}.')
+
+
+def resolve_framework(name: str, annotated: int) -> str:
+    """The framework that ``name``, which may be "auto", means with so many annotated cases."""
+    if name != "auto":
+        return name
+    return "copy-paste" if annotated <= _COPY_PASTE else "mean-teacher"
 
 
 def make_framework(name: str, rng: np.random.Generator) -> Framework:
