@@ -194,7 +194,8 @@ def write_proposals(
 ) -> int:
     start, written = time.monotonic(), 0
     opinion = SecondOpinion(project, working)
-    for index, name in enumerate(names):
+    # Those with a second opinion first: the others are given the mean of it.
+    for index, name in enumerate(sorted(names, key=lambda name: not opinion.has(working, name))):
         if should_stop():
             break
         case = working[name]

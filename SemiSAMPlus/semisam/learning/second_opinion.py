@@ -41,15 +41,24 @@ class SecondOpinion:
         except GeneralistError:
             pass  # nothing is annotated: no second opinion
 
+        self._given: list[float] = []
+
+    def has(self, working: WorkingSet, name: str) -> bool:
+        """Whether this case has been registered."""
+        if self._registration is None or not self._cache.folder.is_dir():
+            return False
+        return self._cache.path(self._registration, working[name].volume).exists()
+
     def __call__(self, case: WorkingCase, probability: np.ndarray) -> float | None:
-        """Dice of the two masks, mean over the segments; None without a registration of this case.
+        """Dice of the two masks, mean over the segments. A case that was not registered gets the mean of those before
+        it, so that both kinds can be ranked together; None without any.
 
         probability is (1 + segments, k, j, i) of the specialist on the working grid.
         """
-        if self._registration is None:
-            return None
-        embedding = self._cache.find(self._registration, case.volume)
-        if embedding is None or len(embedding.arrays["labels"]) == 0:
-            return None
+        embedding = self._cache.find(self._registration, case.volume) if self._registration else None
+        if self._registration is None or embedding is None or len(embedding.arrays["labels"]) == 0:
+            return float(np.mean(self._given)) if self._given else None
         prompts = [Prompts(mask=mask, segment=value) for mask, value in zip(probability[1:], self._values, strict=True)]
-        return float(np.mean(agreement(self._registration.predict(embedding, prompts), probability[1:])))
+        opinion = float(np.mean(agreement(self._registration.predict(embedding, prompts), probability[1:])))
+        self._given.append(opinion)
+        return opinion

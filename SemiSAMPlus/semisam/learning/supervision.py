@@ -129,6 +129,12 @@ class GeneralistSupervision:
                 return Shape(found[0], torch.from_numpy(places.astype(np.float32)), inside[::step])
         return None
 
+    def prepare_second_opinion(self, case: WorkingCase) -> None:
+        """Register the case even if registration teaches nothing: what it says ranks the proposals."""
+        for generalist in self._generalists:
+            if isinstance(generalist, Registration):
+                self._embedding(generalist, case)
+
     def _embedding(self, generalist: Generalist, case: WorkingCase) -> Embedding:
         start = time.monotonic()
         embedding = self._cache.get(generalist, case.volume)

@@ -17,7 +17,7 @@ from semisam.learning.schedule import Schedule
 from semisam.learning.second_opinion import examples
 from semisam.learning.supervision import GeneralistSupervision
 from semisam.learning.trust import agreement
-from semisam.learning.working import WorkingSet
+from semisam.learning.working import WorkingCase, WorkingSet
 from semisam.predict import predict_probabilities
 from semisam.project import Project
 from semisam.specialists.plan import Plan
@@ -64,6 +64,7 @@ class Teaching:
         self._immature: dict[str, tuple[float, np.ndarray]] = {}
         self._looks = 0
         self._queue: list[str] = []
+        self._prepared: set[str] = set()  # cases whose second opinion can be had
         self._agreements: dict[str, float] = {}
         self._step_seconds = self._asking_seconds = self._encoding_seconds = 0.0
 
@@ -80,7 +81,7 @@ class Teaching:
             return
         if self._supervision is None:
             self._supervision = self._start()
-        if not self._supervision.active or not self._working.unannotated:
+        if not self._working.unannotated:
             return
         if budget.steps % self._plan.refresh_every:
             return
@@ -100,6 +101,7 @@ class Teaching:
         """Examples and trust are made anew; annotated cases no longer need pseudo-labels."""
         self._supervision = None
         self.shapes.clear()
+        self._prepared.clear()
         for name in self._working.annotated:
             self.pseudo_labels.pop(name, None)
 
@@ -178,17 +180,23 @@ class Teaching:
             return
         case = self._working[name]
         start, encoding = time.monotonic(), self._supervision.encoding_seconds
-        prediction = predict_probabilities(self._teacher, self._plan, case.image)
-        answer = self._supervision.pseudo_label(case, prediction, self._rng)
-        if answer is None:
-            self.pseudo_labels.pop(name, None)
-        else:
-            self.pseudo_labels[name], self._agreements[name] = answer
-        if name not in self.shapes:
-            annotated = {other: self._working[other] for other in self._working.annotated}
-            shape = self._supervision.shape(case, annotated)
-            if shape is not None:
-                self.shapes[name] = shape
+        if self._supervision.active:
+            self._ask(self._supervision, case)
+        if name not in self._prepared:
+            self._prepared.add(name)
+            self._supervision.prepare_second_opinion(case)
         encoded = self._supervision.encoding_seconds - encoding
         self._encoding_seconds += encoded
         self._asking_seconds += time.monotonic() - start - encoded
+
+    def _ask(self, supervision: GeneralistSupervision, case: WorkingCase) -> None:
+        answer = supervision.pseudo_label(case, predict_probabilities(self._teacher, self._plan, case.image), self._rng)
+        if answer is None:
+            self.pseudo_labels.pop(case.name, None)
+        else:
+            self.pseudo_labels[case.name], self._agreements[case.name] = answer
+        if case.name not in self.shapes:
+            annotated = {name: self._working[name] for name in self._working.annotated}
+            shape = supervision.shape(case, annotated)
+            if shape is not None:
+                self.shapes[case.name] = shape

@@ -1,0 +1,134 @@
+"""Annotated cases in the shape of other cases, and what registration says of the specialist's masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Study
+from semisam.generalists.base import Context
+from semisam.generalists.cache import EmbeddingCache
+from semisam.generalists.registration import Registration
+from semisam.learning.augmentation import Augmentation
+from semisam.learning.sampling import Sampler, Shape
+from semisam.learning.second_opinion import SecondOpinion, examples
+from semisam.learning.working import WorkingSet
+from semisam.project import Project
+from semisam.specialists.fingerprint import take_fingerprint
+from semisam.specialists.hardware import detect
+from semisam.specialists.plan import Plan, make_plan
+
+
+@pytest.fixture
+def opened(study: Study) -> tuple[Project, Plan, WorkingSet]:
+    """Case 1 is annotated."""
+    project = study.make_project(annotated=("case1",))
+    plan = make_plan(take_fingerprint(project), detect("cpu"), tuple(segment.name for segment in project.segments))
+    return project, plan, WorkingSet(project, plan)
+
+
+def truth(study: Study, project: Project, working: WorkingSet, name: str) -> np.ndarray:
+    """(segments, k, j, i) float32 of the true mask on the working grid, which is the original one here."""
+    from semisam.files.volume_files import read_mask
+
+    mask = read_mask(study.labels / f"{name}.nii.gz", project.segments, project.image(name).geometry).voxels
+    assert mask.shape == working[name].image.shape
+    return np.stack([mask == segment.value for segment in project.segments]).astype(np.float32)
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))
+
+
+def test_registration_says_where_each_voxel_lies_in_the_example(
+    study: Study, opened: tuple[Project, Plan, WorkingSet]
+) -> None:
+    project, plan, working = opened
+    registration = Registration(Context(examples(project, working)))
+    embedding = registration.encode(working["case3"].volume)
+    found = registration.correspondence(embedding)
+    assert found is not None
+    name, millimetres = found
+    assert name == "case1"
+    labels = working["case1"].labels
+    assert labels is not None
+    size = np.array(labels.shape).reshape(3, 1, 1, 1)
+    index = np.rint(millimetres / np.reshape(plan.working_spacing, (3, 1, 1, 1)) + (size - 1) / 2).astype(int)
+    carried = labels[tuple(np.clip(index, 0, size - 1))]
+    for position, mask in enumerate(truth(study, project, working, "case3")):
+        assert dice(carried == position + 1, mask > 0) > 0.8
+    # An example is no example for itself.
+    assert registration.correspondence(registration.encode(working["case1"].volume)) is None
+
+
+def test_a_borrowed_shape_moves_image_and_labels_together(opened: tuple[Project, Plan, WorkingSet]) -> None:
+    _, plan, working = opened
+    case = working["case1"]
+    assert case.labels is not None
+    rng = np.random.default_rng(0)
+    augmentation = Augmentation(plan.patch, plan.working_spacing, rng)
+    sampler = Sampler(plan, augmentation, rng, "cpu")
+    # A shape that is three voxels further along i: what lay at i is found at i + 3 there.
+    places = np.stack(np.meshgrid(*(np.arange(size) for size in case.image.shape), indexing="ij")).astype(np.float32)
+    places[2] += 3
+    inside = np.argwhere(np.roll(case.labels, -3, axis=2) > 0)
+    shape = Shape("case1", torch.from_numpy(places), inside)
+    augmentation.spatial = lambda centre, size, augment=True: Augmentation.spatial(  # type: ignore[method-assign]
+        augmentation, (np.array(size) - 1) / 2, size, augment=False
+    )
+    grid = next(found for _ in range(50) if (found := sampler._borrowed(case, [shape], 1)) is not None)
+    plain = augmentation.spatial(np.zeros(3), case.image.shape)
+    volume = torch.from_numpy(case.labels.astype(np.float32))[None]
+    moved, still = (augmentation.warp(volume, where, border=True)[0] for where in (grid, plain))
+    assert torch.allclose(moved[:, :, :-3], still[:, :, 3:], atol=1e-3)
+
+
+def test_the_more_cases_are_annotated_the_fewer_shapes_are_borrowed(opened: tuple[Project, Plan, WorkingSet]) -> None:
+    _, plan, working = opened
+    case = working["case1"]
+    places = np.stack(np.meshgrid(*(np.arange(size) for size in case.image.shape), indexing="ij")).astype(np.float32)
+    shape = Shape("case1", torch.from_numpy(places), np.array([[5, 5, 5]]))
+
+    def share(annotated: int) -> float:
+        rng = np.random.default_rng(0)
+        sampler = Sampler(plan, Augmentation(plan.patch, plan.working_spacing, rng), rng, "cpu")
+        return sum(sampler._borrowed(case, [shape], annotated) is not None for _ in range(200)) / 200
+
+    assert share(1) == pytest.approx(0.5, abs=0.1)
+    assert share(5) == pytest.approx(0.1, abs=0.06)
+    rng = np.random.default_rng(0)
+    sampler = Sampler(plan, Augmentation(plan.patch, plan.working_spacing, rng), rng, "cpu")
+    assert all(sampler._borrowed(case, [], 1) is None for _ in range(20))
+
+
+def test_the_second_opinion_is_low_for_a_mask_in_the_wrong_place(
+    study: Study, opened: tuple[Project, Plan, WorkingSet]
+) -> None:
+    project, _, working = opened
+    right = truth(study, project, working, "case3")
+    right = np.concatenate([1 - right.sum(0, keepdims=True), right])
+    wrong = np.roll(right, 5, axis=2)
+    opinion = SecondOpinion(project, working)
+    # Nothing is registered yet, and asking registers nothing.
+    assert not opinion.has(working, "case3")
+    assert opinion(working["case3"], right) is None
+    cache = EmbeddingCache(project.cache_dir / "embeddings")
+    cache.get(Registration(Context(examples(project, working))), working["case3"].volume)
+    assert opinion.has(working, "case3")
+    good, bad = opinion(working["case3"], right), opinion(working["case3"], wrong)
+    assert good is not None and bad is not None and good > 0.8 > 0.65 > bad
+    # A case without a registration gets the mean of the others, so that they can be ranked together.
+    other = np.zeros((3, *working["case4"].image.shape), np.float32)
+    assert opinion(working["case4"], other) == pytest.approx((good + bad) / 2)
+
+
+def test_training_prepares_second_opinions_and_borrows_shapes(study: Study) -> None:
+    from semisam.learning.loop import TrainOptions, train
+
+    project = study.make_project(annotated=("case1",))
+    train(project, TrainOptions(steps=40, generalist="registration"), lambda event: None, lambda: False)
+    embeddings = list((project.cache_dir / "embeddings").glob("registration-*"))
+    assert len(embeddings) >= 2
+    confidences = [project.cases[name].confidence for name in ("case2", "case3", "case4")]
+    assert all(value is not None and 0 <= value < 1 for value in confidences)
