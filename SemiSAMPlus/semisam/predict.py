@@ -153,8 +153,11 @@ def expected_dice(probability: np.ndarray) -> float:
 
 
 def confidence_of(expected: float, agreement: float) -> float:
-    """What the specialist promises, lowered by what an independent source contradicts (measured: few_labels.md)."""
-    return expected * agreement**0.5
+    """What the specialist promises, lowered by what an independent source contradicts.
+
+    With the exponent 0.75 it is off by 0.04 on average on hippocampus, instead of 0.10 (few_labels.md).
+    """
+    return float(expected * agreement**0.75)
 
 
 def clean_up(labels: np.ndarray, single: Sequence[bool]) -> np.ndarray:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from semisam.files.volume_files import read_image, read_mask
-from semisam.learning import loop, teaching
+from semisam.learning import loop, supervision, teaching
 from semisam.learning.loop import TrainOptions, train
 from semisam.learning.working import to_working
 from semisam.predict import Specialist
@@ -210,7 +210,7 @@ def main() -> None:
         print(table())
         return
     if arguments.processor_time:
-        for module in (loop, teaching):
+        for module in (loop, supervision, teaching):
             module.time = SimpleNamespace(monotonic=time.process_time)
     if not DATA.is_dir():
         sys.exit(f"The data of this benchmark is not at {DATA}.")
