@@ -57,6 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for group in (projects, learning, measuring, prompting, serving, demonstration):
         group.add_parsers(subparsers, common)
+    # For the command that runs other commands.
+    parser.set_defaults(parser=parser)
     return parser
 
 

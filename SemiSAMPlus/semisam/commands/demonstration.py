@@ -39,7 +39,6 @@ class _Steps(Console):
 
 
 def run_demo(arguments: argparse.Namespace, console: Console) -> int:
-    from semisam.cli import make_parser
     from semisam.demo import demo
 
     if arguments.data is not None and not arguments.data.is_dir():
@@ -54,11 +53,11 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         console.say(f'Making up volumes in "{folder}" ...')
         data = demo.made_up_data(folder, arguments.annotated, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    steps, parser = _Steps(console.as_json), make_parser()
+    steps = _Steps(console.as_json)
 
     def run(command: Sequence[str]) -> dict[str, Any] | None:
         console.say(f"\n$ {demo.command_line(command)}")
-        chosen = parser.parse_args(command)
+        chosen = arguments.parser.parse_args(command)
         return None if chosen.run(chosen, steps) else steps.latest
 
     results = demo.run_demo(data, folder, arguments.minutes, run, ["--seed", str(arguments.seed)])
