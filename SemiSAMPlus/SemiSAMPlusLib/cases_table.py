@@ -1,0 +1,112 @@
+"""The table of cases: name, state, confidence, and which one to look at next; quick with hundreds of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import qt
+from .cases import CaseInfo, state_words
+from .i18n import _
+
+NAME, STATE, CONFIDENCE, RANK = range(4)
+# Proposals below this confidence are shown in red, those above the other in green.
+DOUBTFUL, CONFIDENT = 0.75, 0.9
+
+
+STATES = ("new", "in work", "annotated", "proposed", "accepted", "rejected")
+
+
+class CasesTable:
+    """Shows cases in a QTableView; calls ``on_open`` with the name of a case that is double-clicked or activated.
+
+    view, search, states  the QTableView, the search box above it and the combo box that filters by state
+    """
+
+    def __init__(self, view: Any, search: Any, states: Any, on_open: Callable[[str], None]) -> None:
+        self._view, self._search, self._states, self._on_open = view, search, states, on_open
+        self._model = qt.QStandardItemModel(0, 4)
+        self._model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Next")])
+        self._by_name = qt.QSortFilterProxyModel()
+        self._by_name.setSourceModel(self._model)
+        self._by_name.setFilterKeyColumn(NAME)
+        self._by_name.setFilterCaseSensitivity(qt.Qt.CaseInsensitive)
+        self._by_state = qt.QSortFilterProxyModel()
+        self._by_state.setSourceModel(self._by_name)
+        self._by_state.setFilterKeyColumn(STATE)
+        self._by_state.setSortRole(qt.Qt.UserRole)
+        view.setModel(self._by_state)
+        view.setSortingEnabled(True)
+        view.setSelectionBehavior(qt.QTableView.SelectRows)
+        view.setEditTriggers(qt.QTableView.NoEditTriggers)
+        view.verticalHeader().setVisible(False)
+        view.horizontalHeader().setStretchLastSection(True)
+        view.sortByColumn(NAME, qt.Qt.AscendingOrder)
+        states.addItem(_("All states"), "")
+        for state in STATES:
+            states.addItem(state_words(state), state)
+        search.connect("textChanged(QString)", self._by_name.setFilterFixedString)
+        states.connect("currentIndexChanged(int)", self._on_state)
+        view.connect("doubleClicked(QModelIndex)", self._on_double_click)
+
+    def show(self, cases: Sequence[CaseInfo], ranks: Mapping[str, int]) -> None:
+        """Fill the table; ``ranks`` says which case to look at next, from 1."""
+        chosen = self.selected()
+        self._view.setSortingEnabled(False)
+        self._model.setRowCount(len(cases))
+        for row, case in enumerate(cases):
+            rank = ranks.get(case.name, len(cases))
+            text = "" if case.confidence is None else "{value:.2f}".format(value=case.confidence)
+            self._cell(row, NAME, case.name, case.name)
+            self._cell(row, STATE, state_words(case.state), case.state)
+            self._cell(row, CONFIDENCE, text, -1.0 if case.confidence is None else case.confidence)
+            self._color(row, case.confidence)
+            self._cell(row, RANK, str(rank), rank)
+        self._view.setSortingEnabled(True)
+        for name in chosen:
+            self.select(name)
+
+    def selected(self) -> list[str]:
+        """Names of the selected cases, in the order of the table."""
+        rows = sorted({index.row() for index in self._view.selectedIndexes()})
+        return [self._name(row) for row in rows]
+
+    def select(self, name: str) -> None:
+        """Select a case, if the filters show it."""
+        for row in range(self._by_state.rowCount()):
+            if self._name(row) == name:
+                self._view.selectRow(row)
+                return
+
+    def neighbor(self, name: str | None, step: int) -> str | None:
+        """The case that stands ``step`` rows below ``name`` as the table is sorted and filtered; None at the ends."""
+        names = [self._name(row) for row in range(self._by_state.rowCount())]
+        if name not in names:
+            return names[0] if names else None
+        row = names.index(name) + step
+        return names[row] if 0 <= row < len(names) else None
+
+    def _cell(self, row: int, column: int, text: str, key: Any) -> None:
+        item = self._model.item(row, column)
+        if item is None:
+            item = qt.QStandardItem()
+            self._model.setItem(row, column, item)
+        item.setText(text)
+        item.setData(key, qt.Qt.UserRole)
+
+    def _color(self, row: int, confidence: float | None) -> None:
+        item = self._model.item(row, CONFIDENCE)
+        if confidence is None or DOUBTFUL <= confidence < CONFIDENT:
+            item.setData(None, qt.Qt.ForegroundRole)
+        else:
+            item.setForeground(qt.QBrush(qt.QColor("#b3402b" if confidence < DOUBTFUL else "#2e7d4f")))
+
+    def _name(self, row: int) -> str:
+        return str(self._by_state.index(row, NAME).data())
+
+    def _on_state(self, index: int) -> None:
+        key = self._states.itemData(index)
+        self._by_state.setFilterFixedString(state_words(key) if key else "")
+
+    def _on_double_click(self, index: Any) -> None:
+        self._on_open(self._name(index.row()))

@@ -1,0 +1,183 @@
+"""Learn: one button that becomes Stop, what is about to happen in words, progress, trust, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+
+from ..curves import LearningCurves
+from ..i18n import _
+from ..jobs import TrainingOptions
+from ..project_session import ProjectSession, SessionState
+from ..training import TrainingState
+
+# Curves and the table of trust are drawn again at most this often.
+_DRAW_MILLISECONDS = 1000
+
+
+class LearnPanel:
+    """Wires the widgets of the section "Learn".
+
+    ui       the widgets by name
+    options  the choices of the user, made anew when training begins
+    device   the device in words, asked of the engine when it started ("CPU, 2 cores")
+    """
+
+    def __init__(self, ui: Any, options: Callable[[], TrainingOptions], device: Callable[[], str]) -> None:
+        self._ui, self._options, self._device = ui, options, device
+        self._session: ProjectSession | None = None
+        self._curves = LearningCurves()
+        self._log: list[str] = []
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DRAW_MILLISECONDS)
+        self._timer.connect("timeout()", self._draw)
+        ui.learnButton.connect("clicked(bool)", self._on_learn)
+        ui.showCurvesButton.connect("clicked(bool)", self._on_curves)
+        ui.showLogButton.connect("clicked(bool)", self._on_log)
+        ui.trustTable.setEditTriggers(qt.QTableWidget.NoEditTriggers)
+        self.show()
+
+    def set_session(self, session: ProjectSession | None) -> None:
+        """Follow another project, or none."""
+        if self._session is not None:
+            self._session.state_changed.disconnect(self._on_changed)
+            self._session.cases_changed.disconnect(self._on_changed)
+            self._session.jobs.training.changed.disconnect(self._on_changed)
+            self._session.jobs.logged.disconnect(self._on_logged)
+        self._session = session
+        self._log.clear()
+        self._curves.clear()
+        if session is not None:
+            session.state_changed.connect(self._on_changed)
+            session.cases_changed.connect(self._on_changed)
+            session.jobs.training.changed.connect(self._on_changed)
+            session.jobs.logged.connect(self._on_logged)
+        self.show()
+        self._draw()
+
+    def close(self) -> None:
+        """Before the widget goes away."""
+        self._timer.stop()
+        self.set_session(None)
+
+    def show(self) -> None:
+        """Bring button, texts and progress up to date."""
+        ui, session = self._ui, self._session
+        ready = session is not None and session.state is SessionState.OPEN
+        annotated = session.cases.annotated() if session is not None and ready else 0
+        state = session.jobs.training.state if session is not None else TrainingState.IDLE
+        active = session is not None and session.jobs.training.active
+        ui.learnButton.text = _("Stop") if active else _("Learn")
+        ui.learnButton.enabled = ready and (
+            state in (TrainingState.STARTING, TrainingState.TRAINING) if active else annotated > 0
+        )
+        ui.learnButton.toolTip = self._tip(ready, annotated, state)
+        ui.learnSummaryLabel.text = self._summary(ready, annotated)
+        ui.learnProgressBar.visible = active
+        if session is not None:
+            ui.learnProgressBar.value = round(100 * session.jobs.training.fraction)
+        ui.learnStatusLabel.text = self._status()
+        ui.showCurvesButton.enabled = session is not None and bool(session.jobs.training.history)
+        ui.showLogButton.enabled = bool(self._log)
+
+    def _summary(self, ready: bool, annotated: int) -> str:
+        if self._session is None or not ready:
+            return _("Open a project first.")
+        if annotated == 0:
+            return _("Annotate at least one case, then press Learn.")
+        minutes = self._options().minutes or 10.0
+        return _("{annotated} annotated and {others} other cases, {minutes} minutes, on {device}.").format(
+            annotated=annotated,
+            others=len(self._session.cases) - annotated,
+            minutes="{value:g}".format(value=minutes),
+            device=self._device(),
+        )
+
+    def _tip(self, ready: bool, annotated: int, state: TrainingState) -> str:
+        if not ready:
+            return _("No project is open")
+        if state is TrainingState.STOPPING:
+            return _("Training is stopping; what it has learned is kept")
+        if state in (TrainingState.STARTING, TrainingState.TRAINING):
+            return _("Stop training; what it has learned is kept, and Learn goes on from there")
+        if annotated == 0:
+            return _("At least one annotated case is needed")
+        return _("Train on the annotated and the other cases, then propose masks; you can go on working meanwhile")
+
+    def _status(self) -> str:
+        if self._session is None:
+            return ""
+        training = self._session.jobs.training
+        if training.state is TrainingState.FAILED and training.problem is not None:
+            return training.problem.text
+        if training.state is TrainingState.STARTING:
+            return _("Getting ready...")
+        if training.state is TrainingState.STOPPING:
+            return _("Stopping...")
+        if training.state is TrainingState.TRAINING:
+            if training.seconds_left is None:
+                return training.text
+            return _("{text}; {left} left").format(text=training.text, left=duration(training.seconds_left))
+        if training.paused:
+            return _("Paused. Learn goes on from there.")
+        return ""
+
+    def _on_learn(self, checked: bool = False) -> None:
+        if self._session is None:
+            return
+        if self._session.jobs.training.active:
+            self._session.jobs.stop_training()
+        else:
+            self._session.jobs.train(self._options())
+
+    def _on_curves(self, checked: bool = False) -> None:
+        self._draw()
+        self._curves.show()
+
+    def _on_log(self, checked: bool = False) -> None:
+        slicer.util.infoDisplay(_("What the engine reported:"), detailedText="\n".join(self._log))
+
+    def _on_logged(self, text: str) -> None:
+        self._log.append(text)
+        del self._log[:-1000]
+        self._ui.showLogButton.enabled = True
+
+    def _on_changed(self, *arguments: Any) -> None:
+        self.show()
+        if not self._timer.active:
+            self._timer.start()
+
+    def _draw(self) -> None:
+        if self._session is None:
+            self._ui.trustTable.setRowCount(0)
+            return
+        training = self._session.jobs.training
+        self._curves.update(training.history)
+        self._show_trust(training.trust)
+
+    def _show_trust(self, trust: dict[str, dict[str, float]]) -> None:
+        table = self._ui.trustTable
+        segments = list(dict.fromkeys(name for values in trust.values() for name in values))
+        table.visible = bool(trust)
+        table.setRowCount(len(trust))
+        table.setColumnCount(len(segments))
+        table.setHorizontalHeaderLabels(segments)
+        table.setVerticalHeaderLabels(list(trust))
+        for row, values in enumerate(trust.values()):
+            for column, segment in enumerate(segments):
+                item = qt.QTableWidgetItem("{value:.2f}".format(value=values.get(segment, 0.0)))
+                table.setItem(row, column, item)
+
+
+def duration(seconds: float) -> str:
+    """For example "2 min 30 s" or "1 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return _("{seconds} s").format(seconds=whole)
+    if whole < 3600:
+        return _("{minutes} min {seconds:02d} s").format(minutes=whole // 60, seconds=whole % 60)
+    return _("{hours} h {minutes:02d} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)

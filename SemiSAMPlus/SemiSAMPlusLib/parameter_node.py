@@ -1,0 +1,42 @@
+"""What the user chose, kept with the scene. A project lives on disk; here is only its path."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import slicer
+from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
+
+FRAMEWORKS = ["auto", "mean-teacher", "copy-paste", "supervised"]
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+
+
+@parameterNodeWrapper
+class SemiSAMPlusParameterNode:
+    """
+    projectPath             folder of the open project, "" for none
+    openCase                name of the case that is open, "" for none
+    inputVolume             volume for 'Segment this volume'
+    minutes                 budget of a round of training
+    framework, device       as the engine calls them
+    generalists             names of the generalists that may teach; empty for all that are at hand
+    workingSpacing          mm, 0 for the engine's choice
+    weightsPath             weight file of a generalist
+    overwriteOtherSegments  whether a prompt's answer may take voxels of other segments
+    showUncertainty, showDifference  overlays of the review
+    confidenceToAccept      proposals from this confidence on are offered by 'Accept all confident'
+    """
+
+    projectPath: str
+    openCase: str
+    inputVolume: slicer.vtkMRMLScalarVolumeNode
+    minutes: Annotated[float, WithinRange(0.5, 1440.0), Default(10.0)]
+    framework: Annotated[str, Choice(FRAMEWORKS), Default("auto")]
+    device: Annotated[str, Choice(DEVICES), Default("auto")]
+    generalists: list[str]
+    workingSpacing: Annotated[float, WithinRange(0.0, 20.0), Default(0.0)]
+    weightsPath: str
+    overwriteOtherSegments: bool
+    showUncertainty: bool
+    showDifference: bool
+    confidenceToAccept: Annotated[float, WithinRange(0.0, 1.0), Default(0.9)]
