@@ -7,16 +7,15 @@ exactly one call of ``on_done`` or ``on_error``.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from .ear import Ear
 from .i18n import _
-from .lines import Line, LineReader
+from .lines import Line
 from .process import Launch, Process, ProcessFactory, Scheduler, Timer
 from .process_tree import kill_processes
 from .signals import Signal, call_safely
@@ -26,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 HELLO_SECONDS = 60.0  # a cold disk and a virus scanner may make the first start of Python slow
 SHUTDOWN_SECONDS = 12.0  # the worker gives its jobs 8 seconds to save
-_TURN_SECONDS = 0.015  # of reading lines, before the event loop gets its turn
 _LAST_LINES = 20
 
 EventCallback = Callable[[Event], None]
@@ -93,7 +91,7 @@ class WorkerClient:
         self.state_changed = Signal()
         self.logged = Signal()
         self._process: Process | None = None
-        self._ear: _Ear | None = None
+        self._ear: Ear | None = None
         self._pending: dict[str, WorkerRequest] = {}
         self._unsent: deque[WorkerRequest] = deque()
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -118,7 +116,7 @@ class WorkerClient:
         self.hello, self.problem = None, None
         self._last_lines.clear()
         self._process = self._make_process()
-        self._ear = _Ear(self, self._scheduler)
+        self._ear = Ear(self, self._scheduler)
         self._set_state(WorkerState.STARTING)
         self._set_deadline(HELLO_SECONDS, self._on_no_hello)
         self._process.start(self.launch, self._ear)
@@ -348,66 +346,3 @@ class WorkerClient:
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None or callback is None else self._scheduler.call_later(seconds, callback)
-
-
-class _Ear:
-    """Listens to one process; the lines of an earlier one are never taken for those of its successor.
-
-    Lines are served for a few milliseconds at a time, so that a flood of them does not freeze the window.
-    """
-
-    def __init__(self, client: WorkerClient, scheduler: Scheduler) -> None:
-        self._client = client
-        self._scheduler = scheduler
-        self._output = LineReader()
-        self._errors = LineReader(limit=1 << 16)
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._scheduled = False
-        self.deaf = False
-
-    def on_output(self, data: bytes) -> None:
-        self._waiting.extend([_bound(self._client.on_line, line) for line in self._output.feed(data)])
-        self._serve()
-
-    def on_error_output(self, data: bytes) -> None:
-        self._waiting.extend([_bound(self._client.on_log_line, line) for line in self._errors.feed(data)])
-        self._serve()
-
-    def on_finished(self, exit_code: int, crashed: bool) -> None:
-        for reader, serve in ((self._output, self._client.on_line), (self._errors, self._client.on_log_line)):
-            rest = reader.rest()
-            if rest is not None:
-                self._waiting.append(_bound(serve, rest))
-        self._waiting.append(lambda: self._client.on_finished(exit_code, crashed))
-        self._serve()
-
-    def on_start_failed(self, reason: str) -> None:
-        self._waiting.append(lambda: self._client.on_start_failed(reason))
-        self._serve_later()
-
-    def _serve(self) -> None:
-        if self._scheduled:
-            return
-        end = time.monotonic() + _TURN_SECONDS
-        while self._waiting and not self.deaf:
-            if time.monotonic() > end:
-                self._serve_later()
-                return
-            # A slot that pumps the event loop may come back here and empty the queue.
-            with suppress(IndexError):
-                self._waiting.popleft()()
-        if self.deaf:
-            self._waiting.clear()
-
-    def _serve_later(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._scheduler.call_later(0, self._go_on)
-
-    def _go_on(self) -> None:
-        self._scheduled = False
-        self._serve()
-
-
-def _bound(serve: Callable[[Line], None], line: Line) -> Callable[[], None]:
-    return lambda: serve(line)

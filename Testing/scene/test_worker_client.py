@@ -154,7 +154,7 @@ def test_garbage_is_logged_and_does_no_harm(stage: Stage) -> None:
 
 
 def test_an_answer_that_is_too_long_ends_its_request_with_an_error(stage: Stage, monkeypatch) -> None:
-    monkeypatch.setattr("SemiSAMPlusLib.worker_client.LineReader", lambda limit=1000: LineReader(1000))
+    monkeypatch.setattr("SemiSAMPlusLib.ear.LineReader", lambda limit=1000: LineReader(1000))
     stage.start()
     heard = Heard()
     request = heard.ask(stage.client, "open")
