@@ -49,6 +49,11 @@ class EventLoop:
             assert time.monotonic() < end, "what was waited for did not happen"
             self._serve()
 
+    def settle(self) -> None:
+        """Serve whatever is due now, and what comes of it."""
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            self._serve()
+
     def run(self, seconds: float = 0.05) -> None:
         """Serve for a while."""
         end = time.monotonic() + seconds

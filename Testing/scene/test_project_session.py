@@ -38,6 +38,7 @@ class Project:
     """A session, and a worker that answers when told to."""
 
     def __init__(self, loop: EventLoop, folder: Path) -> None:
+        self.loop = loop
         self.processes: list[ScriptedProcess] = []
         self.client = WorkerClient(Launch("python"), self._make, loop, kill=lambda pids: None)
         self.session = ProjectSession(folder, self.client, author="mk")
@@ -60,6 +61,7 @@ class Project:
         listener = self.processes[-1].listener
         assert listener is not None
         listener.on_output(b"".join(json.dumps(event).encode() + b"\n" for event in events))
+        self.loop.settle()
 
     def answer(self, name: str, event: str = "done", **fields: Any) -> dict[str, Any]:
         """Answer the oldest request that has had no answer, which must be ``name``; the request."""

@@ -68,6 +68,7 @@ class Stage:
 
     def say(self, *events: dict[str, Any]) -> None:
         self.listener.on_output(b"".join(json.dumps(event).encode() + b"\n" for event in events))
+        self.loop.settle()
 
     @property
     def sent(self) -> list[dict[str, Any]]:
