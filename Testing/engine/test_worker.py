@@ -292,3 +292,29 @@ def test_a_project_that_does_not_exist_is_told_and_another_one_can_be_opened(pat
         assert worker.ask("prompt", case="a", output=tmp_path / "o.nrrd")["kind"] == "project"
         assert worker.ask("open", project=path)["counts"]
         assert worker.ask("encode", case="a", generalist=WALKER)["event"] == "done"
+
+
+def test_a_project_is_created_described_and_a_reject_taken_back(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    image = tmp_path / "a.nii.gz"
+    write_image(image, Volume(np.zeros(GRID.shape, np.float32), GRID))
+    with WorkerClient(folder) as client:
+        segments = [{"value": 1, "name": "Länge", "color": [1, 2, 255]}]
+        created = client.ask("create", segments=segments, copy=False)
+        assert created["event"] == "done" and created["segments"] == segments and created["cases"] == []
+        assert client.ask("create", segments=segments)["kind"] == "project"
+        assert client.ask("create", segments=segments * 2)["kind"] in ("project", "usage")
+        assert client.ask("create", segments=[{"value": 1, "name": "a", "color": [1, 2, 256]}])["kind"] == "bad-request"
+        client.ask("add-case", case="a", image=image)
+        assert client.ask("take-back-reject", case="a")["kind"] == "project"
+        project = Project.open(folder)
+        project.set_proposal("a", Volume(np.zeros(GRID.shape, np.uint8), GRID), model="m", confidence=0.5)
+        assert client.ask("reject", case="a")["case"]["state"] == "rejected"
+        assert client.ask("take-back-reject", case="a")["case"]["state"] == "proposed"
+        assert client.ask("case", case="a")["case"]["confidence"] == 0.5
+
+
+def test_encode_tells_the_grid_of_the_file(client: WorkerClient) -> None:
+    answer = client.ask("encode", case="a", generalist=WALKER)
+    assert answer["shape"] == list(GRID.shape)
+    assert answer["origin"] == pytest.approx(GRID.origin) and answer["direction"] == pytest.approx(GRID.direction)

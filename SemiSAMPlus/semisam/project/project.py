@@ -272,6 +272,16 @@ class Project(ProjectView):
             state = following(name, case.state, Event.REJECT)
             draft.cases[name] = replace(case, proposal=replace(proposal, provenance=noted), state=state)
 
+    def take_back_reject(self, name: str) -> None:
+        """The proposal of a case waits for a judgement again. Raises ProjectError when it was not rejected."""
+        with self._store.transaction() as draft:
+            case = find_case(draft.cases, name, self.path)
+            if case.proposal is None or not case.proposal.rejected:
+                raise ProjectError(f'The proposal of the case "{name}" was not rejected, so it cannot be taken back.')
+            kept = {key: value for key, value in case.proposal.provenance.items() if key != "rejected"}
+            state = without_annotation(True, False) if case.state is State.REJECTED else case.state
+            draft.cases[name] = replace(case, proposal=replace(case.proposal, provenance=kept), state=state)
+
     # -- parts of the above -----------------------------------------------------------------------------------------
 
     def _check_mask(self, name: str, mask: Volume) -> Volume:

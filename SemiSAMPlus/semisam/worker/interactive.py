@@ -85,6 +85,7 @@ class PromptRequest:
 class Encoded:
     """The answer to ``encode``.
 
+    shape, spacing, origin, direction  the grid of the image, as in ``Geometry``
     source   where the embedding came from: "memory", "disk" or "encoded"
     seconds  load (the generalist), read (the image), encode; 0 for what was done before
     """
@@ -93,6 +94,8 @@ class Encoded:
     generalist: str
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
     source: str
     seconds: dict[str, float]
 
@@ -168,7 +171,8 @@ class PromptService:
         version = _version(subject.image)
         image, _ = self._grids(version, seconds)
         _, _, source = self._embedding(version, subject.generalist, seconds)
-        return Encoded(subject.image, subject.generalist, image.shape, image.spacing, source, _rounded(seconds))
+        grid = image.shape, image.spacing, image.origin, image.direction
+        return Encoded(subject.image, subject.generalist, *grid, source, _rounded(seconds))
 
     def prompt(self, request: PromptRequest, wanted: Callable[[], bool] = lambda: True) -> Answer:
         """Answer prompts with a mask file. Nothing is written once ``wanted`` says no.

@@ -25,6 +25,7 @@ from semisam.errors import (
     UsageError,
     VolumeError,
 )
+from semisam.segments import Segment
 
 PROTOCOL_VERSION = 1
 LINE_BYTES = 1 << 20
@@ -156,6 +157,15 @@ def _label(value: Any) -> int:
     return int(value)
 
 
+def _segment(value: Any) -> Segment:
+    if not isinstance(value, dict) or set(value) != {"value", "name", "color"}:
+        raise ValueError
+    red, green, blue = (_natural(channel) for channel in value["color"])
+    if max(red, green, blue) > 255:
+        raise ValueError
+    return Segment(_natural(value["value"], 1), _text(value["name"]), (red, green, blue))
+
+
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def read_choice(value: Any) -> str:
         if value not in choices:
@@ -191,6 +201,11 @@ _TRAINING = (
 
 REQUESTS: dict[str, tuple[Field, ...]] = {
     "open": (Field("project", _PATH, _path),),
+    "create": (
+        Field("segments", "a list of {value, name, color}", _list_of(_segment, 1), required=True),
+        Field("copy", "true or false", _boolean),
+    ),
+    "case": (_CASE,),
     "status": (),
     "train": _TRAINING,
     "pause": (),
@@ -226,6 +241,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
     "remove-case": (_CASE,),
     "accept": (_CASE, _AUTHOR, Field("segments", "a list of names of segments", _list_of(_text, 1))),
     "reject": (_CASE, _AUTHOR),
+    "take-back-reject": (_CASE,),
     "cancel": (Field("target", "the id of another request", _id, required=True),),
     "shutdown": (),
 }

@@ -21,6 +21,7 @@ class Store:
         self.path = path
         self._project: Project | None = None
         self._served: dict[str, Callable[[Project, Request], dict[str, Any]]] = {
+            "case": self._case,
             "annotation-changed": self._annotation_changed,
             "remove-annotation": self._remove_annotation,
             "restore-annotation": self._restore_annotation,
@@ -28,6 +29,7 @@ class Store:
             "remove-case": self._remove_case,
             "accept": self._accept,
             "reject": self._reject,
+            "take-back-reject": self._take_back_reject,
         }
 
     @property
@@ -41,6 +43,14 @@ class Store:
 
         self._project = Project.open(path or self.path)
         self.path = self._project.path
+        return self.describe()
+
+    def create(self, request: Request) -> dict[str, Any]:
+        """Make an empty project in our folder and describe it."""
+        from semisam.project import Project
+
+        copied = bool(request["copy"])
+        self._project = Project.create(self.path, request["segments"], images_copied=copied)
         return self.describe()
 
     def describe(self) -> dict[str, Any]:
@@ -69,6 +79,9 @@ class Store:
         else:
             self._project.reload()
         return self._project
+
+    def _case(self, project: Project, request: Request) -> dict[str, Any]:
+        return {"case": describe_case(project, project.case(request["case"]))}
 
     def _annotation_changed(self, project: Project, request: Request) -> dict[str, Any]:
         from semisam.files.volume_files import read_mask
@@ -109,6 +122,10 @@ class Store:
 
     def _reject(self, project: Project, request: Request) -> dict[str, Any]:
         project.reject(request["case"], author=_author(request))
+        return {"case": describe_case(project, project.case(request["case"]))}
+
+    def _take_back_reject(self, project: Project, request: Request) -> dict[str, Any]:
+        project.take_back_reject(request["case"])
         return {"case": describe_case(project, project.case(request["case"]))}
 
 

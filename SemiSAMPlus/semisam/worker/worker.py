@@ -65,6 +65,7 @@ class Worker:
         self._clicks: PromptService | None = None
         self._handlers: dict[str, Callable[[Ticket], None]] = {
             "open": self._open,
+            "create": lambda ticket: self._in_store_lane(ticket, self._store.create),
             "status": lambda ticket: self._in_store_lane(ticket, self._status),
             "train": lambda ticket: self._jobs.train(ticket, self._store.path, ticket.request.values),
             "resume": lambda ticket: self._jobs.resume(ticket, self._store.path),

@@ -1,0 +1,74 @@
+"""Annotations on their way to the engine: files that stay until the engine has taken them into the project.
+
+A mask is written to ``PROJECT/pending/<state>/<case>.seg.nrrd`` first and removed when the engine has answered. If the
+engine or Slicer dies in between, the file is there when the project is opened next, and is sent again. So nothing that
+a person has drawn is lost, whatever dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_STATES = ("annotated", "in work")
+_ENDING = ".seg.nrrd"
+
+
+@dataclass(frozen=True)
+class PendingAnnotation:
+    """A mask file that waits for the engine; ``version`` tells two writings of the same file apart."""
+
+    case: str
+    state: str
+    path: Path
+    version: tuple[int, int]
+
+
+class PendingAnnotations:
+    """The waiting files of one project."""
+
+    def __init__(self, project: Path) -> None:
+        self._folder = project / "pending"
+
+    def path(self, case: str, *, finished: bool) -> Path:
+        """Where the mask of ``case`` is to be written; the folder is made. Raises OSError."""
+        path = self._path(case, finished)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def put(self, case: str, *, finished: bool) -> PendingAnnotation:
+        """Take note of the file that was written to ``path``. An older one of the same case is out of date."""
+        with suppress(OSError):
+            self._path(case, not finished).unlink(missing_ok=True)
+        path = self._path(case, finished)
+        return PendingAnnotation(case, "annotated" if finished else "in work", path, _version(path))
+
+    def _path(self, case: str, finished: bool) -> Path:
+        return self._folder / ("annotated" if finished else "in work") / f"{case}{_ENDING}"
+
+    def taken(self, pending: PendingAnnotation) -> None:
+        """The engine has it: remove the file, unless it has been written anew since."""
+        with suppress(OSError):
+            if _version(pending.path) == pending.version:
+                pending.path.unlink()
+                for folder in (*(self._folder / state for state in _STATES), self._folder):
+                    with suppress(OSError):
+                        folder.rmdir()  # only when it is empty
+
+    def waiting(self) -> Iterator[PendingAnnotation]:
+        """What is still to be sent, the oldest first."""
+        found = []
+        for state in _STATES:
+            with suppress(OSError):
+                for path in (self._folder / state).iterdir():
+                    if path.name.endswith(_ENDING) and not path.name.startswith("."):
+                        case = path.name[: -len(_ENDING)]
+                        found.append(PendingAnnotation(case, state, path, _version(path)))
+        yield from sorted(found, key=lambda pending: pending.version)
+
+
+def _version(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size

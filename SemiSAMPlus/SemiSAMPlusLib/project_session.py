@@ -1,0 +1,359 @@
+"""An open project as the user interface sees it: cases, training, and requests to the engine.
+
+Everything is told through callbacks and ``Signal``s; nothing waits and nothing is read but what the engine tells.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from .cases import CaseInfo, CaseList, SegmentInfo
+from .i18n import _
+from .jobs import Client, ProjectJobs
+from .pending import PendingAnnotation, PendingAnnotations
+from .signals import Signal, call_safely
+from .worker_client import ErrorCallback, EventCallback, WorkerRequest, WorkerState
+from .worker_messages import Event, WorkerError
+
+_log = logging.getLogger(__name__)
+
+
+class SessionState(Enum):
+    """OPENING: the engine starts or reads the project. FAILED: ``problem`` says why; ``restart`` may help."""
+
+    CLOSED = "closed"
+    OPENING = "opening"
+    OPEN = "open"
+    FAILED = "failed"
+
+
+class ProjectSession:
+    """One project, served by one worker.
+
+    Usage::
+
+        session = ProjectSession(folder, WorkerClient(worker_launch(...), QtProcess, QtScheduler()), author="mk")
+        session.cases_changed.connect(table.update)
+        session.open()
+
+    Signals:
+
+    * ``state_changed(SessionState)``
+    * ``cases_changed(list of names)``: new, changed or removed cases
+    * ``proposal_ready(name)``: a proposal is in the project, after ``cases_changed``
+    * ``failed(WorkerError)``: a request that nobody else listens to went wrong
+
+    ``jobs`` holds training and the other long jobs.
+    """
+
+    def __init__(self, project: Path, client: Client, *, author: str | None = None) -> None:
+        self.project = project
+        self.client = client
+        self.author = author
+        self.state = SessionState.CLOSED
+        self.problem: WorkerError | None = None
+        self.revision = -1
+        self.segments: tuple[SegmentInfo, ...] = ()
+        self.cases = CaseList()
+        self.jobs = ProjectJobs(client, on_proposal=self._on_proposal, on_trained=self.refresh)
+        self.jobs.failed.connect(lambda error: self.failed.emit(error))
+        self.pending = PendingAnnotations(project)
+        self.state_changed = Signal()
+        self.cases_changed = Signal()
+        self.proposal_ready = Signal()
+        self.failed = Signal()
+        self._refreshing = False
+        self._refresh_again = False
+        client.state_changed.connect(self._on_client_state)
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start the engine if need be, and read the project."""
+        self._set_state(SessionState.OPENING)
+        self.jobs.training.load_history(self.project / "log" / "history.jsonl")
+        self.client.start()
+        self._describe()
+
+    def create(self, segments: Sequence[SegmentInfo], *, copy_images: bool = False) -> None:
+        """Make an empty project in the folder, and open it."""
+        self._set_state(SessionState.OPENING)
+        self.client.start()
+        described = [{"value": item.value, "name": item.name, "color": list(item.color)} for item in segments]
+        fields = {"project": self.project, "segments": described, "copy": copy_images}
+        self.client.request("create", fields, on_done=self._on_described, on_error=self._on_open_failed)
+
+    def restart(self) -> None:
+        """After a failure: a new worker, and the project as it is on the disk. Training does not go on by itself."""
+        self._set_state(SessionState.OPENING)
+        self.client.restart()
+        self._describe()
+
+    def close(self) -> None:
+        """Stop the worker; its jobs save what they have. Returns at once; no signal comes after this."""
+        for signal in (self.state_changed, self.cases_changed, self.proposal_ready, self.failed):
+            signal.disconnect_all()
+        self.jobs.close()
+        self.client.state_changed.disconnect(self._on_client_state)
+        self.state = SessionState.CLOSED
+        self.client.stop()
+
+    def close_at_exit(self) -> None:
+        """As ``close``, for when the application ends and no event loop will run any more."""
+        self.close()
+        self.client.kill(jobs_may_save=True)
+
+    def refresh(self) -> None:
+        """Look at the project again. Many calls in a row end in one or two requests."""
+        if self._refreshing:
+            self._refresh_again = True
+        else:
+            self._describe()
+
+    def _describe(self) -> None:
+        self._refreshing, self._refresh_again = True, False
+        self.client.request("open", on_done=self._on_described, on_error=self._on_open_failed)
+
+    def _on_described(self, answer: Event) -> None:
+        self._refreshing = False
+        if self.state is SessionState.CLOSED:
+            return
+        try:
+            segments = tuple(SegmentInfo.from_dict(item) for item in answer["segments"])
+            cases = [CaseInfo.from_dict(item) for item in answer["cases"]]
+        except (KeyError, TypeError, ValueError) as error:
+            _log.exception("The description of the project cannot be read.")
+            text = _("The engine's description of the project cannot be understood ({reason}).").format(reason=error)
+            self._on_open_failed(WorkerError("internal", text))
+            return
+        self.segments = segments
+        self.revision = int(answer.get("revision", -1))
+        changed = self.cases.replace_all(cases)
+        opened = self.state is not SessionState.OPEN
+        self._set_state(SessionState.OPEN)
+        if changed or opened:
+            self.cases_changed.emit(changed)
+        if opened:
+            self._send_waiting()
+        if self._refresh_again:
+            self._describe()
+
+    def _on_open_failed(self, error: WorkerError) -> None:
+        self._refreshing = False
+        if self.state is SessionState.CLOSED or error.cancelled:
+            return
+        self.problem = error
+        self._set_state(SessionState.FAILED)
+
+    def _on_client_state(self, state: WorkerState) -> None:
+        if state is WorkerState.FAILED:
+            self._refreshing = False
+            self.problem = self.client.problem
+            self._set_state(SessionState.FAILED)
+
+    def _set_state(self, state: SessionState) -> None:
+        if state is not SessionState.FAILED:
+            self.problem = None
+        if state is not self.state:
+            self.state = state
+            self.state_changed.emit(state)
+
+    # Cases ------------------------------------------------------------------------------------------------------------
+
+    def add_case(
+        self,
+        name: str,
+        image: Path,
+        *,
+        copy: bool | None = None,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Add an image file or DICOM folder as a case; ``copy`` says whether into the project."""
+        return self._change("add-case", {"case": name, "image": image, "copy": copy}, on_done, on_error)
+
+    def remove_case(
+        self, name: str, *, on_done: Callable[[], None] | None = None, on_error: ErrorCallback | None = None
+    ) -> WorkerRequest:
+        """Take a case out of the project; its image stays, its annotation is kept in ``annotations/previous``."""
+
+        def removed(answer: Event) -> None:
+            self.cases.remove(name)
+            self._note_revision(answer)
+            self.cases_changed.emit([name])
+            call_safely(on_done)
+
+        return self._ask("remove-case", {"case": name}, on_done=removed, on_error=on_error)
+
+    def annotate(
+        self,
+        name: str,
+        *,
+        finished: bool,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Send the mask that was written to ``pending.path(name, finished=finished)``; it is kept until it is taken.
+
+        ``finished`` False is for half-done work, which is not learned from. Raises OSError when there is no such file.
+        """
+        return self._send_pending(self.pending.put(name, finished=finished), on_done, on_error)
+
+    def _send_pending(
+        self,
+        pending: PendingAnnotation,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        def taken(case: CaseInfo) -> None:
+            self.pending.taken(pending)
+            call_safely(on_done, case)
+
+        fields = {"case": pending.case, "path": pending.path, "author": self.author, "state": pending.state}
+        return self._change("annotation-changed", fields, taken, on_error)
+
+    def _send_waiting(self) -> None:
+        with suppress(OSError):
+            for pending in self.pending.waiting():
+                if pending.case in self.cases:
+                    self._send_pending(pending)
+
+    def accept(
+        self,
+        name: str,
+        segments: Sequence[str] | None = None,
+        *,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Make the proposal the annotation; with ``segments`` (names) only those."""
+        fields = {"case": name, "author": self.author, "segments": None if segments is None else list(segments)}
+        return self._change("accept", fields, on_done, on_error)
+
+    def reject(
+        self,
+        name: str,
+        *,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Note that a person refused the proposal."""
+        return self._change("reject", {"case": name, "author": self.author}, on_done, on_error)
+
+    def take_back(
+        self,
+        before: CaseInfo,
+        *,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Undo the last accept or reject of a case, which was as in ``before``."""
+        name = before.name
+        now = self.cases.get(name)
+        if now is not None and now.annotation == before.annotation:
+            return self._change("take-back-reject", {"case": name}, on_done, on_error)
+        if before.annotation is None:
+            return self._change("remove-annotation", {"case": name}, on_done, on_error)
+        # Not "restore-annotation": that makes half-done work a finished annotation.
+        path = before.annotation.path.parent / "previous" / before.annotation.path.name
+        state = "in work" if before.state == "in work" else "annotated"
+        fields = {"case": name, "path": path, "author": self.author, "state": state}
+        return self._change("annotation-changed", fields, on_done, on_error)
+
+    def remove_annotation(
+        self,
+        name: str,
+        *,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Take the annotation away; ``restore_annotation`` brings it back."""
+        return self._change("remove-annotation", {"case": name}, on_done, on_error)
+
+    def restore_annotation(
+        self,
+        name: str,
+        *,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Bring back the annotation that was replaced or removed last."""
+        return self._change("restore-annotation", {"case": name, "author": self.author}, on_done, on_error)
+
+    def _on_proposal(self, name: str) -> None:
+        def described(answer: Event) -> None:
+            self._take_case(answer)
+            self.proposal_ready.emit(name)
+
+        self._ask("case", {"case": name}, on_done=described)
+
+    # Interactive ------------------------------------------------------------------------------------------------------
+
+    def encode(
+        self,
+        subject: dict[str, Any],
+        *,
+        on_done: EventCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Have an image ready for prompts. ``subject`` has "case" or "image", and maybe "generalist"."""
+        return self.client.request("encode", subject, on_done=on_done, on_error=on_error)
+
+    def prompt(
+        self,
+        fields: dict[str, Any],
+        *,
+        on_done: EventCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Send prompts, as ``PromptSession`` makes them."""
+        return self.client.request("prompt", fields, on_done=on_done, on_error=on_error)
+
+    # Parts of the above -----------------------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        name: str,
+        fields: dict[str, Any],
+        on_done: Callable[[CaseInfo], None] | None,
+        on_error: ErrorCallback | None,
+    ) -> WorkerRequest:
+        """A request whose answer describes the changed case."""
+
+        def done(answer: Event) -> None:
+            case = self._take_case(answer)
+            if case is not None:
+                call_safely(on_done, case)
+
+        return self._ask(name, fields, on_done=done, on_error=on_error)
+
+    def _ask(
+        self,
+        name: str,
+        fields: dict[str, Any],
+        *,
+        on_done: EventCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        return self.client.request(name, fields, on_done=on_done, on_error=on_error or self.failed.emit)
+
+    def _take_case(self, answer: Event) -> CaseInfo | None:
+        if self.state is SessionState.CLOSED:
+            return None
+        try:
+            case = CaseInfo.from_dict(answer["case"])
+        except (KeyError, TypeError, ValueError):
+            _log.exception("The description of a case cannot be read.")
+            return None
+        self.cases.put(case)
+        self._note_revision(answer)
+        self.cases_changed.emit([case.name])
+        return case
+
+    def _note_revision(self, answer: Event) -> None:
+        self.revision = int(answer.get("revision", self.revision))

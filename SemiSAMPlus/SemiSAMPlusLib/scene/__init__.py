@@ -1,0 +1,1 @@
+"""Between files and the MRML scene. Uses nothing but ``slicer`` and ``vtk``, so it also runs on slicer-core."""

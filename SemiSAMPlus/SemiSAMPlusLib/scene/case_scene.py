@@ -1,0 +1,306 @@
+"""One open case in the scene: its image, the annotation, the proposal beside it, and what shows their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cases import CaseInfo, SegmentInfo
+from ..i18n import _
+from .grids import Grid, Patch
+from .history import SegmentationUndo, UndoHistory
+from .images import load_image, load_overlay
+from .mask_files import read_into, write_segmentation
+from .nodes import Logics, NodeHandle
+from .segments import (
+    ChangeCounter,
+    SegmentStatus,
+    add_segment,
+    copy_segments,
+    find_segment,
+    make_segmentation,
+    read_segment,
+    segment_ids,
+    set_status,
+    write_segment,
+)
+from .view_state import ViewState, show_in_slice_views
+
+_ROLES = ("annotation", "proposal")
+
+
+class CaseScene:
+    """The nodes of the case that is open; one case at a time, so that never more than one image is in memory.
+
+    undo         the history that changes by the program go to; ``EditorUndo`` in Slicer
+    terminology  serialized terminology entries by the names of segments
+    fit_views    called after another image is shown, to center the slice views on it
+
+    Nodes may be deleted, and the scene closed, at any time: the properties then give None. Nothing here talks to the
+    engine; see ``case_editor.py`` for that.
+    """
+
+    def __init__(
+        self,
+        scene: Any,
+        *,
+        undo: UndoHistory | None = None,
+        terminology: Mapping[str, str] | None = None,
+        fit_views: Callable[[], None] | None = None,
+    ) -> None:
+        self.scene = scene
+        self.logics = Logics(scene)
+        self.undo_history: UndoHistory = undo or SegmentationUndo()
+        self.terminology = dict(terminology or {})
+        self.case: CaseInfo | None = None
+        self.segments: tuple[SegmentInfo, ...] = ()
+        self.views = ViewState()
+        self._fit_views = fit_views
+        self._volume, self._annotation, self._proposal = NodeHandle(), NodeHandle(), NodeHandle()
+        self._difference, self._uncertainty = NodeHandle(), NodeHandle()
+        self._own_volume = True
+        self._counters: dict[str, ChangeCounter] = {}
+
+    @property
+    def volume(self) -> Any:
+        """The image's volume node, or None."""
+        return self._volume.get()
+
+    @property
+    def annotation(self) -> Any:
+        """The segmentation node that a person works on, or None."""
+        return self._annotation.get()
+
+    @property
+    def proposal(self) -> Any:
+        """The segmentation node of the program's proposal, editable as well, or None."""
+        return self._proposal.get()
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid of the volume node, or None."""
+        volume = self.volume
+        return None if volume is None or volume.GetImageData() is None else Grid.of_volume(volume)
+
+    # Opening and closing ----------------------------------------------------------------------------------------------
+
+    def open(self, case: CaseInfo, segments: Sequence[SegmentInfo], volume: Any = None) -> None:
+        """Show a case; the one before is closed. ``volume`` is for an image that is in the scene already.
+
+        Raises ImageError for an image, MaskFileError for a mask that cannot be loaded; then no case is open.
+        """
+        self.close()
+        self.segments = tuple(segments)
+        try:
+            self._own_volume = volume is None
+            node = volume if volume is not None else load_image(self.logics, case.image, case.name)
+            self._volume.set(node)
+            show_in_slice_views(self.scene, node)
+            self._make_annotation(case)
+            self._make_proposal(case)
+        except Exception:
+            self._remove_all()
+            raise
+        self.case = case
+        self.views.restore(self.volume, self._segmentations())
+        if self._fit_views is not None:
+            self._fit_views()
+
+    def close(self) -> None:
+        """Take the nodes of the case out of the scene; unsaved changes are lost (see ``annotation_changed``)."""
+        if self.case is None:
+            return
+        self.views.keep(self.volume, self._segmentations())
+        self._remove_all()
+        self.case = None
+
+    def show_proposal(self, case: CaseInfo) -> None:
+        """Another proposal of the open case has come, or it is gone. Edits of the old one are lost."""
+        if self.case is None or case.name != self.case.name or self.volume is None:
+            return
+        self.views.keep(None, self._segmentations())
+        self._remove(self._proposal, "proposal")
+        self._difference.remove()
+        self._uncertainty.remove()
+        self._make_proposal(case)
+        self.case = case
+        self.views.restore(None, self._segmentations())
+
+    def _make_annotation(self, case: CaseInfo) -> None:
+        name = _("{case} annotation").format(case=case.name)
+        status = SegmentStatus.COMPLETED if case.finished else SegmentStatus.IN_PROGRESS
+        node = make_segmentation(self.logics, self.volume, name, self.segments, status, self.terminology)
+        self._annotation.set(node)
+        if case.annotation is not None:
+            self._read(case.annotation.path, node)
+            for finished in case.annotation.finished_segments:
+                key = find_segment(node, finished)
+                if key is not None:
+                    set_status(node, key, SegmentStatus.COMPLETED)
+        self._counters["annotation"] = ChangeCounter(node)
+
+    def _make_proposal(self, case: CaseInfo) -> None:
+        if case.proposal is None:
+            return
+        name = _("{case} proposal").format(case=case.name)
+        status = SegmentStatus.FLAGGED
+        node = make_segmentation(self.logics, self.volume, name, self.segments, status, self.terminology)
+        self._proposal.set(node)
+        self._read(case.proposal.path, node)
+        # Outlines tell a proposal from the filled annotation below it.
+        node.GetDisplayNode().SetAllSegmentsVisibility2DFill(False)
+        # What a person has finished or refused is not covered by what the program thinks.
+        node.GetDisplayNode().SetVisibility(not case.finished and case.state != "rejected")
+        self._counters["proposal"] = ChangeCounter(node)
+
+    def _read(self, path: Path, node: Any) -> None:
+        grid = self.grid
+        if grid is not None:
+            read_into(path, node, self.segments, grid)
+
+    def _segmentations(self) -> dict[str, Any]:
+        # A proposal is shown as far as it waits for a judgement, not as the last one was.
+        return {"annotation": self.annotation}
+
+    def _remove_all(self) -> None:
+        for handle, role in ((self._annotation, "annotation"), (self._proposal, "proposal")):
+            self._remove(handle, role)
+        self._difference.remove()
+        self._uncertainty.remove()
+        if self._own_volume:
+            self._volume.remove()
+        self._volume.set(None)
+
+    def _remove(self, handle: NodeHandle, role: str) -> None:
+        node = handle.get()
+        if node is not None and isinstance(self.undo_history, SegmentationUndo):
+            self.undo_history.forget(node)
+        handle.remove()
+        self._counters.pop(role, None)
+
+    # Changes ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def annotation_changed(self) -> bool:
+        """Whether the annotation was edited since it was loaded or saved."""
+        return self._changed("annotation", self.annotation)
+
+    @property
+    def proposal_changed(self) -> bool:
+        """Whether the proposal was edited."""
+        return self._changed("proposal", self.proposal)
+
+    def _changed(self, role: str, node: Any) -> bool:
+        counter = self._counters.get(role)
+        return node is not None and counter is not None and counter.changed
+
+    def save_annotation(self, path: Path) -> bool:
+        """Write the annotation as .seg.nrrd, atomically; False when it is gone. Raises MaskFileError."""
+        node = self.annotation
+        if node is None or self.volume is None:
+            return False
+        write_segmentation(node, path)
+        self._settle("annotation")
+        return True
+
+    def settle(self) -> None:
+        """The annotation is now as the engine has it."""
+        self._settle("annotation")
+
+    def _settle(self, role: str) -> None:
+        if role in self._counters:
+            self._counters[role].settle()
+
+    def finish_annotation(self) -> None:
+        """Mark all segments of the annotation as completed."""
+        node = self.annotation
+        for key in segment_ids(node).values() if node is not None else ():
+            set_status(node, key, SegmentStatus.COMPLETED)
+
+    def accept(self, names: Sequence[str] | None = None) -> bool:
+        """Give the annotation the voxels of the proposal, of all segments or of those with ``names``.
+
+        Voxels that the annotation gives to another segment stay with it. ``undo`` takes it back. False when the
+        proposal or the annotation is gone.
+        """
+        annotation, proposal, grid = self.annotation, self.proposal, self.grid
+        if annotation is None or proposal is None or grid is None:
+            return False
+        self.undo_history.save(annotation)
+        chosen = [item.name for item in self.segments] if names is None else list(names)
+        copy_segments(proposal, annotation, chosen, grid, SegmentStatus.COMPLETED)
+        for name in chosen:
+            key = find_segment(proposal, name)
+            if key is not None:
+                set_status(proposal, key, SegmentStatus.COMPLETED)
+                proposal.GetDisplayNode().SetSegmentVisibility(key, False)
+        return True
+
+    def reject(self) -> None:
+        """Hide the proposal; it stays in the scene, so that ``reconsider`` can show it again."""
+        if self.proposal is not None:
+            self.proposal.GetDisplayNode().SetVisibility(False)
+
+    def reconsider(self) -> None:
+        """Show the proposal as one that waits for a judgement."""
+        proposal = self.proposal
+        if proposal is None:
+            return
+        proposal.GetDisplayNode().SetVisibility(True)
+        for key in segment_ids(proposal).values():
+            set_status(proposal, key, SegmentStatus.FLAGGED)
+            proposal.GetDisplayNode().SetSegmentVisibility(key, True)
+
+    def undo(self) -> bool:
+        """Take back the last change that the program made to the annotation; False when there is none."""
+        annotation = self.annotation
+        return annotation is not None and self.undo_history.undo(annotation)
+
+    # Overlays ---------------------------------------------------------------------------------------------------------
+
+    def show_difference(self, shown: bool) -> Any:
+        """Show, or hide, where proposal and annotation differ; the segmentation node, or None."""
+        self._difference.remove()
+        annotation, proposal, grid = self.annotation, self.proposal, self.grid
+        if not shown or annotation is None or proposal is None or grid is None or self.case is None:
+            return None
+        only_proposed, only_annotated = _difference(proposal, annotation, grid, [item.name for item in self.segments])
+        name = _("{case} difference").format(case=self.case.name)
+        node = make_segmentation(self.logics, self.volume, name, (), SegmentStatus.NOT_STARTED)
+        self._difference.set(node)
+        for label, color, voxels in (
+            (_("Only in the proposal"), (60, 200, 90), only_proposed & ~only_annotated),
+            (_("Only in the annotation"), (230, 60, 60), only_annotated & ~only_proposed),
+            (_("Another segment"), (240, 200, 60), only_proposed & only_annotated),
+        ):
+            key = add_segment(node, label, color, SegmentStatus.NOT_STARTED)
+            write_segment(node, key, Patch(grid, (0, 0, 0), voxels))
+        return node
+
+    def show_uncertainty(self, shown: bool) -> Any:
+        """Show, or hide, the uncertainty of the proposal over the image; its node, or None. Raises ImageError."""
+        node = self._uncertainty.get()
+        path = self.case.proposal.uncertainty if self.case is not None and self.case.proposal is not None else None
+        if not shown or path is None or self.volume is None or self.case is None:
+            show_in_slice_views(self.scene)
+            return None
+        if node is None:
+            node = load_overlay(self.logics, path, _("{case} uncertainty").format(case=self.case.name))
+            self._uncertainty.set(node)
+        show_in_slice_views(self.scene, foreground=node)
+        return node
+
+
+def _difference(proposal: Any, annotation: Any, grid: Grid, names: Sequence[str]) -> tuple[Any, Any]:
+    """Two (k, j, i) bool arrays: what a segment has in the proposal only, and in the annotation only."""
+    import numpy as np
+
+    only_proposed, only_annotated = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    for name in names:
+        first, second = find_segment(proposal, name), find_segment(annotation, name)
+        proposed = read_segment(proposal, first, grid).whole() if first else np.zeros(grid.shape, bool)
+        annotated = read_segment(annotation, second, grid).whole() if second else np.zeros(grid.shape, bool)
+        only_proposed |= proposed & ~annotated
+        only_annotated |= annotated & ~proposed
+    return only_proposed, only_annotated

@@ -1,0 +1,131 @@
+"""Segmentation nodes from mask files and into them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from ..cases import SegmentInfo
+from ..i18n import _
+from .grids import Grid, Patch, oriented_image, patch_of_image
+from .segments import find_segment, read_segment, write_segment
+
+
+class MaskFileError(Exception):
+    """A mask file that cannot be read or written; the text is for the user."""
+
+
+def read_into(path: Path, node: Any, segments: Sequence[SegmentInfo], grid: Grid) -> None:
+    """Give the segments of ``node`` the voxels of a .seg.nrrd file, matched by name, or by value where it has none.
+
+    The file is not remembered by the node: saving the scene must never write into a project. Raises MaskFileError.
+    """
+    source = slicer.vtkMRMLSegmentationNode()
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    if not path.is_file() or not storage.ReadData(source):
+        raise MaskFileError(_('The mask "{path}" cannot be read: it is missing or damaged.').format(path=path))
+    by_value = {item.value: item.name for item in segments}
+    segmentation = source.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment_id = segmentation.GetNthSegmentID(index)
+        segment = segmentation.GetSegment(segment_id)
+        target = find_segment(node, segment.GetName())
+        if target is None:
+            target = find_segment(node, by_value.get(segment.GetLabelValue(), ""))
+        if target is not None:
+            write_segment(node, target, read_segment(source, segment_id, grid))
+
+
+def read_patch(path: Path, grid: Grid) -> Patch:
+    """The voxels that are not 0 of a small mask file (NRRD, NIfTI), such as the answer to a prompt, on ``grid``.
+
+    Raises MaskFileError.
+    """
+    source = slicer.vtkMRMLScalarVolumeNode()
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    storage.SetSingleFile(True)
+    if not path.is_file() or not storage.ReadData(source) or source.GetImageData() is None:
+        raise MaskFileError(_('The mask "{path}" cannot be read: it is missing or damaged.').format(path=path))
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(source.GetImageData())
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    source.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    return patch_of_image(image, grid).cropped()
+
+
+def write_segmentation(node: Any, path: Path) -> None:
+    """Write a segmentation node as .seg.nrrd, atomically: the file is wholly there or not at all. Raises MaskFileError.
+
+    It is on the grid of the node's reference volume; the engine matches the segments by their names.
+    """
+    # The ending tells Slicer the format, so the temporary file needs it, too.
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(temporary))
+    storage.SetUseCompression(True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not storage.WriteData(node):
+            raise OSError(_("the disk may be full"))
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        text = _('Cannot write "{path}" ({reason}): make room, or check the permissions of the folder.')
+        raise MaskFileError(text.format(path=path, reason=error.strerror or error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_patch(patch: Patch, path: Path) -> None:
+    """Write a patch as an uncompressed .nrrd, for the ``mask`` of a prompt. Raises MaskFileError."""
+    labelmap = slicer.vtkMRMLLabelMapVolumeNode()
+    slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(oriented_image(patch), labelmap)
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    storage.SetUseCompression(False)
+    if not storage.WriteData(labelmap):
+        text = _('Cannot write "{path}": make room, or check the permissions of the folder.')
+        raise MaskFileError(text.format(path=path))
+
+
+def export_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], path: Path, logics: Any) -> None:
+    """Write a segmentation as a label map with the project's values (NIfTI, NRRD), on the grid of ``volume``.
+
+    Where segments overlap, the later one wins. Raises MaskFileError.
+    """
+    import numpy as np
+
+    grid = Grid.of_volume(volume)
+    voxels = np.zeros(grid.shape, np.uint8)
+    for item in segments:
+        segment_id = find_segment(node, item.name)
+        if segment_id is not None:
+            voxels[read_segment(node, segment_id, grid).whole()] = item.value
+    labelmap = logics.volumes.CreateAndAddLabelVolume(logics.scene, volume, "export")
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        from vtk.util.numpy_support import numpy_to_vtk
+
+        labelmap.GetImageData().AllocateScalars(3, 1)  # VTK_UNSIGNED_CHAR
+        labelmap.GetImageData().GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
+        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+        storage.SetFileName(str(temporary))
+        if not storage.WriteData(labelmap):
+            raise OSError(_("the disk may be full"))
+        os.replace(temporary, path)
+    except OSError as error:
+        text = _('Cannot write "{path}" ({reason}): make room, or check the permissions of the folder.')
+        raise MaskFileError(text.format(path=path, reason=error.strerror or error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        logics.scene.RemoveNode(labelmap)

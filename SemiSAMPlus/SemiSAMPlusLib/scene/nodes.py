@@ -1,0 +1,68 @@
+"""Nodes that somebody may delete at any time, and the logics that work on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+
+
+class NodeHandle:
+    """Remembers a node without keeping it alive. ``get`` gives None once it was removed or its scene was closed."""
+
+    def __init__(self, node: Any = None) -> None:
+        self._weak = vtk.vtkWeakReference()
+        self.set(node)
+
+    def set(self, node: Any) -> None:
+        """Remember another node, or none."""
+        self._weak.Set(node)
+
+    def get(self) -> Any:
+        """The node if it is still in its scene, else None."""
+        node = self._weak.Get()
+        if node is None:
+            return None
+        scene = node.GetScene()
+        return node if scene is not None and scene.IsNodePresent(node) else None
+
+    def remove(self) -> None:
+        """Take the node out of its scene; nothing happens when it is gone already."""
+        node = self.get()
+        if node is not None:
+            node.GetScene().RemoveNode(node)
+        self.set(None)
+
+
+class Logics:
+    """The module logics for one scene: those of the running Slicer, or new ones where there is no application."""
+
+    def __init__(self, scene: Any) -> None:
+        self.scene = scene
+        modules = getattr(slicer, "modules", None)
+        own = modules is None or not hasattr(modules, "volumes") or scene is not slicer.mrmlScene
+        if own:
+            application = slicer.vtkSlicerApplicationLogic()
+            application.SetMRMLScene(scene)
+            self.volumes = slicer.vtkSlicerVolumesLogic()
+            self.segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
+            for logic in (self.volumes, self.segmentations):
+                logic.SetMRMLApplicationLogic(application)
+                logic.SetMRMLScene(scene)
+            self._application = application
+        else:
+            self.volumes = modules.volumes.logic()
+            self.segmentations = modules.segmentations.logic()
+
+
+def put_in_study_of(volume: Any, node: Any) -> None:
+    """Put ``node`` beside the volume in the subject hierarchy: in the same study, so that DICOM export finds both."""
+    scene = volume.GetScene()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    if hierarchy is None:
+        return
+    volume_item, item = hierarchy.GetItemByDataNode(volume), hierarchy.GetItemByDataNode(node)
+    # 0 is no item: nodes have one only where an application keeps the hierarchy.
+    if volume_item and item:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volume_item))
