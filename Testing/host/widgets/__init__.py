@@ -1,0 +1,2 @@
+"""x"""
+WIDGET_CLASSES = {}
