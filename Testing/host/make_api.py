@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     whole = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    content = extract(whole, set(WIDGET_CLASSES))
+    content = extract(whole, {*WIDGET_CLASSES, "slicer.qSlicerLayoutManager"})
     API_FILE.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 

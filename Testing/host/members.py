@@ -61,7 +61,8 @@ def kinds(proxy_class: Any) -> dict[str, str]:
             properties = meta_properties(native_class)
             found = {name: "method" for name in OWN_METHODS}
             for name in dir(native_class):
-                if not name.startswith("_"):
+                # Names in small letters with underscores are the host's own, unknown to Slicer.
+                if "_" not in name:
                     member = getattr(native_class, name)
                     if isinstance(member, QtCore.Signal):
                         found[name] = "signal"

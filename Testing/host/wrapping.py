@@ -84,8 +84,9 @@ class QtProxy(metaclass=QtProxyType):
         raise contract().refuse(message)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        name = ALIASES.get(name, name) if name == "name" else name
         kind = members.kind(type(self), name)
+        if name == "name" and kind is None and issubclass(type(self)._host_pyside, QtCore.QObject):
+            name, kind = "objectName", "property"
         if kind == "property" or (self._host_from_python and kind is None):
             object.__setattr__(self, name, value)
             return
