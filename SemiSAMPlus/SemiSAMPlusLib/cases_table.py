@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import qt
+
 from .cases import CaseInfo, state_words
 from .i18n import _
 
@@ -56,7 +57,7 @@ class CasesTable:
         self._model.setRowCount(len(cases))
         for row, case in enumerate(cases):
             rank = ranks.get(case.name, len(cases))
-            text = "" if case.confidence is None else "{value:.2f}".format(value=case.confidence)
+            text = "" if case.confidence is None else f"{case.confidence:.2f}"
             self._cell(row, NAME, case.name, case.name)
             self._cell(row, STATE, state_words(case.state), case.state)
             self._cell(row, CONFIDENCE, text, -1.0 if case.confidence is None else case.confidence)

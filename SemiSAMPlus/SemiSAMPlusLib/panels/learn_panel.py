@@ -93,7 +93,7 @@ class LearnPanel:
         return _("{annotated} annotated and {others} other cases, {minutes} minutes, on {device}.").format(
             annotated=annotated,
             others=len(self._session.cases) - annotated,
-            minutes="{value:g}".format(value=minutes),
+            minutes=f"{minutes:g}",
             device=self._device(),
         )
 
@@ -169,7 +169,7 @@ class LearnPanel:
         table.setVerticalHeaderLabels(list(trust))
         for row, values in enumerate(trust.values()):
             for column, segment in enumerate(segments):
-                item = qt.QTableWidgetItem("{value:.2f}".format(value=values.get(segment, 0.0)))
+                item = qt.QTableWidgetItem(f"{values.get(segment, 0.0):.2f}")
                 table.setItem(row, column, item)
 
 

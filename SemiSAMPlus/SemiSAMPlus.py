@@ -1,0 +1,132 @@
+"""The module SemiSAM+: annotate a few cases, let the others be proposed, correct, accept."""
+
+import os
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from SemiSAMPlusLib.parameter_node import SemiSAMPlusParameterNode
+
+
+class SemiSAMPlus(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "SemiSAM+"
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["SegmentEditor", "Segmentations", "Volumes"]
+        parent.contributors = ["The SemiSAM+ for 3D Slicer developers"]
+        parent.helpText = _(
+            "Annotate a few cases of a study; a network learns from them and from the others, and proposes an editable "
+            "segmentation for every case. Everything runs on this computer."
+        )
+        parent.acknowledgementText = _(
+            "The method is SemiSAM+ (Zhang et al., Medical Image Analysis 2025, arXiv:2502.20749)."
+        )
+
+
+class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module panel; all work is done by the controller."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.controller = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from SemiSAMPlusLib.python_finder import worker_launch
+
+        from SemiSAMPlusLib.module_controller import ModuleController
+        from SemiSAMPlusLib.qprocess import QtProcess, QtScheduler
+        from SemiSAMPlusLib.recent_projects import RecentProjects
+
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/SemiSAMPlus.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = SemiSAMPlusLogic()
+        self.controller = ModuleController(
+            self.ui,
+            lambda: self._parameterNode,
+            worker_launch,
+            QtProcess,
+            QtScheduler(),
+            RecentProjects(qt.QSettings()),
+            slicer.mrmlScene,
+        )
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.initializeParameterNode()
+
+    def cleanup(self):
+        """The application ends or the module is reloaded."""
+        if self.controller is not None:
+            self.controller.close()
+        self.setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self):
+        self.initializeParameterNode()
+
+    def exit(self):
+        self.setParameterNode(None)
+
+    def onSceneStartClose(self, caller, event):
+        if self.controller is not None:
+            self.controller.close_case()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller, event):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self):
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode):
+        """Follow another parameter node, or none."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, self._modified(), self.onParametersChanged)
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, self._modified(), self.onParametersChanged)
+            self.onParametersChanged()
+
+    def onParametersChanged(self, caller=None, event=None):
+        if self.controller is not None:
+            self.controller.learn_panel.show()
+            self.controller.segment_panel.show()
+
+    @staticmethod
+    def _modified():
+        import vtk
+
+        return vtk.vtkCommand.ModifiedEvent
+
+
+class SemiSAMPlusLogic(ScriptedLoadableModuleLogic):
+    """For scripts: the parameter node, and where the engine is."""
+
+    def getParameterNode(self):
+        return SemiSAMPlusParameterNode(super().getParameterNode())
+
+    @staticmethod
+    def engineFolder():
+        """The folder that holds the engine's package ``semisam``."""
+        return Path(os.path.dirname(os.path.abspath(__file__)))

@@ -1,0 +1,180 @@
+"""Holds the open project and the panels together: opening, closing, errors, the life of the engine's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .cases import SegmentInfo
+from .i18n import _
+from .jobs import TrainingOptions
+from .panels.cases_panel import CasesPanel
+from .panels.learn_panel import LearnPanel
+from .panels.project_panel import ProjectPanel
+from .panels.segment_panel import SegmentPanel
+from .process import Launch, ProcessFactory, Scheduler
+from .project_session import ProjectSession, SessionState
+from .recent_projects import RecentProjects
+from .scene.case_scene import CaseScene
+from .worker_client import WorkerClient
+from .worker_messages import WorkerError
+
+
+class ModuleController:
+    """What the module's widget owns.
+
+    ui            the widgets of the .ui file by their names
+    parameters    the parameter node of the moment, or None
+    launch        how the engine is started for a project folder
+    make_process, scheduler  child processes and timers
+    recent        the projects that were open last
+    scene         the MRML scene
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        parameters: Callable[[], Any],
+        launch: Callable[[Path], Launch],
+        make_process: ProcessFactory,
+        scheduler: Scheduler,
+        recent: RecentProjects,
+        scene: Any,
+    ) -> None:
+        self._ui, self._parameters, self._launch = ui, parameters, launch
+        self._make_process, self._scheduler, self._recent = make_process, scheduler, recent
+        self.session: ProjectSession | None = None
+        self.case_scene = CaseScene(scene)
+        self.project_panel = ProjectPanel(ui, recent, self.open_project)
+        self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
+        self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
+        self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
+        self._panels = (self.project_panel, self.cases_panel, self.learn_panel, self.segment_panel)
+        ui.restartButton.connect("clicked(bool)", self._on_restart)
+        self._show_message(None)
+
+    # The project ------------------------------------------------------------------------------------------------------
+
+    def open_project(self, folder: Path, segments: Sequence[SegmentInfo] | None = None) -> ProjectSession:
+        """Open a project folder, or with ``segments`` make it; another open project is closed first."""
+        self.close_project()
+        client = WorkerClient(self._launch(folder), self._make_process, self._scheduler)
+        session = ProjectSession(folder, client)
+        session.state_changed.connect(self._on_state)
+        session.failed.connect(self._on_failed)
+        self.session = session
+        for panel in self._panels:
+            panel.set_session(session)
+        if segments:
+            session.create(segments)
+        else:
+            session.open()
+        parameters = self._parameters()
+        if parameters is not None:
+            parameters.projectPath = str(folder)
+        return session
+
+    def close_project(self, at_exit: bool = False) -> None:
+        """Close the open case and the project; the half-done annotation is kept."""
+        if self.session is None:
+            return
+        self.close_case()
+        for panel in self._panels:
+            panel.set_session(None)
+        if at_exit:
+            self.session.close_at_exit()
+        else:
+            self.session.close()
+        self.session = None
+        self._show_message(None)
+
+    def close(self) -> None:
+        """The widget goes away: nothing of ours may run on."""
+        self.close_project(at_exit=True)
+        self.learn_panel.close()
+
+    # Cases ------------------------------------------------------------------------------------------------------------
+
+    def current_case(self) -> str | None:
+        """The name of the case that is open."""
+        return None if self.case_scene.case is None else self.case_scene.case.name
+
+    def open_case(self, name: str) -> None:
+        """Show a case; what was done in the one before is kept."""
+        case = None if self.session is None else self.session.cases.get(name)
+        if self.session is None or case is None:
+            return
+        self.close_case()
+        try:
+            self.case_scene.open(case, self.session.segments)
+        except Exception as error:
+            self.tell(_("{case} cannot be shown: {reason}").format(case=name, reason=error))
+            return
+        parameters = self._parameters()
+        if parameters is not None:
+            parameters.openCase = name
+        self.cases_panel.show()
+
+    def close_case(self) -> None:
+        """Close the open case; an edited annotation goes into the project as work in progress."""
+        case = self.case_scene.case
+        if case is not None and self.session is not None and self.case_scene.annotation_changed:
+            path = self.session.pending.path(case.name, finished=False)
+            if self.case_scene.save_annotation(path):
+                self.session.annotate(case.name, finished=False)
+        self.case_scene.close()
+
+    # For the panels ---------------------------------------------------------------------------------------------------
+
+    def training_options(self) -> TrainingOptions:
+        """What the user chose under "Advanced"."""
+        parameters = self._parameters()
+        if parameters is None:
+            return TrainingOptions()
+        chosen = ",".join(parameters.generalists)
+        return TrainingOptions(
+            minutes=parameters.minutes,
+            framework=parameters.framework,
+            generalist=chosen or "auto",
+            device=parameters.device,
+        )
+
+    def device_in_words(self) -> str:
+        """The device as the user chose it."""
+        parameters = self._parameters()
+        chosen = "auto" if parameters is None else parameters.device
+        return _("the best device that this computer has") if chosen == "auto" else chosen
+
+    def tell(self, text: str) -> None:
+        """Show an error in the panel; it stays until the next one or until it is over."""
+        self._show_message(text)
+
+    def _input_volume(self) -> Any:
+        parameters = self._parameters()
+        return None if parameters is None else parameters.inputVolume
+
+    def _on_state(self, state: SessionState) -> None:
+        session = self.session
+        if session is None:
+            return
+        if state is SessionState.FAILED and session.problem is not None:
+            self._show_message(session.problem.text, restart=True)
+        elif state is SessionState.OPEN:
+            self._show_message(None)
+            with suppress(OSError):
+                self._recent.add(session.project)
+
+    def _on_failed(self, error: WorkerError) -> None:
+        if not error.cancelled:
+            self._show_message(error.text)
+
+    def _on_restart(self, checked: bool = False) -> None:
+        if self.session is not None:
+            self.session.restart()
+
+    def _show_message(self, text: str | None, restart: bool = False) -> None:
+        self._ui.messageLabel.text = text or ""
+        self._ui.messageFrame.visible = bool(text)
+        self._ui.restartButton.visible = restart

@@ -1,0 +1,119 @@
+"""Segment: the project's model on any volume of the scene, and files for others."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+
+from ..i18n import _
+from ..project_session import ProjectSession, SessionState
+from ..scene.grids import Grid
+from ..scene.mask_files import export_labelmap, read_into
+from ..scene.nodes import Logics
+from ..scene.segments import SegmentStatus, make_segmentation
+from ..worker_messages import Event, WorkerError
+
+
+class SegmentPanel:
+    """Wires the widgets of the section "Segment".
+
+    volume  the volume that the user chose, or None
+    tell    shows an error to the user
+    """
+
+    def __init__(self, ui: Any, volume: Callable[[], Any], tell: Callable[[str], None]) -> None:
+        self._ui, self._volume, self._tell = ui, volume, tell
+        self._session: ProjectSession | None = None
+        self._results: dict[str, str] = {}  # volume node -> segmentation node, by their ids
+        ui.segmentButton.connect("clicked(bool)", self._on_segment)
+        ui.segmentAllButton.connect("clicked(bool)", self._on_segment_all)
+        ui.exportMaskButton.connect("clicked(bool)", self._on_export)
+        self.show()
+
+    def set_session(self, session: ProjectSession | None) -> None:
+        """Use another project's model, or none."""
+        if self._session is not None:
+            self._session.state_changed.disconnect(self._on_changed)
+        self._session = session
+        if session is not None:
+            session.state_changed.connect(self._on_changed)
+        self.show()
+
+    def show(self) -> None:
+        """Bring the buttons up to date."""
+        ready = self._session is not None and self._session.state is SessionState.OPEN
+        volume = self._volume()
+        self._ui.segmentButton.enabled = ready and volume is not None
+        self._ui.segmentAllButton.enabled = ready
+        self._ui.exportMaskButton.enabled = self._result(volume) is not None
+        tip = _("Segment the volume with the project's model") if ready else _("Open a project first")
+        self._ui.segmentButton.toolTip = tip if volume is not None else _("Choose a volume first")
+
+    def _on_segment(self, checked: bool = False) -> None:
+        volume = self._volume()
+        if volume is not None:
+            self._segment([volume])
+
+    def _on_segment_all(self, checked: bool = False) -> None:
+        self._segment(list(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")))
+
+    def _segment(self, volumes: list[Any]) -> None:
+        if self._session is None:
+            return
+        folder = Path(tempfile.mkdtemp(prefix="semisam-"))
+        images = {}
+        for volume in volumes:
+            # The voxels of the scene, which need not be those of the file any more.
+            image = folder / f"{volume.GetID()}.nrrd"
+            if slicer.util.saveNode(volume, str(image)):
+                images[str(image)] = volume.GetID()
+        self._session.jobs.segment(
+            [Path(path) for path in images],
+            folder / "masks",
+            on_done=lambda answer: self._on_segmented(images, answer),
+            on_error=self._on_error,
+        )
+        self._ui.segmentButton.enabled = self._ui.segmentAllButton.enabled = False
+
+    def _on_segmented(self, images: dict[str, str], answer: Event) -> None:
+        for result in answer.get("results", ()):
+            volume = slicer.mrmlScene.GetNodeByID(images.get(str(result["image"]), ""))
+            if volume is not None:  # it may have been deleted meanwhile
+                self._show_result(volume, Path(result["mask"]))
+        self.show()
+
+    def _show_result(self, volume: Any, mask: Path) -> None:
+        if self._session is None:
+            return
+        segments = self._session.segments
+        name = _("{volume} segmentation").format(volume=volume.GetName())
+        node = make_segmentation(Logics(slicer.mrmlScene), volume, name, segments, SegmentStatus.IN_PROGRESS)
+        read_into(mask, node, segments, Grid.of_volume(volume))
+        self._results[volume.GetID()] = node.GetID()
+
+    def _result(self, volume: Any) -> Any:
+        identity = self._results.get(volume.GetID()) if volume is not None else None
+        return slicer.mrmlScene.GetNodeByID(identity) if identity else None
+
+    def _on_export(self, checked: bool = False) -> None:
+        volume = self._volume()
+        node = self._result(volume)
+        if node is None or self._session is None:
+            return
+        kinds = _("Masks") + " (*.nii.gz *.nrrd)"
+        path = qt.QFileDialog.getSaveFileName(self._ui.exportMaskButton, _("Export the mask"), "", kinds)
+        if path:
+            export_labelmap(node, volume, self._session.segments, Path(path), Logics(slicer.mrmlScene))
+
+    def _on_error(self, error: WorkerError) -> None:
+        self.show()
+        if not error.cancelled:
+            self._tell(error.text)
+
+    def _on_changed(self, *arguments: Any) -> None:
+        self.show()
