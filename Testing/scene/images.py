@@ -85,5 +85,5 @@ def read_segment(path: Path, name: str, like: sitk.Image) -> np.ndarray:
 
 
 def point_ras(like: sitk.Image, k: float, j: float, i: float) -> tuple[float, float, float]:
-    x, y, z = like.TransformContinuousIndexToPhysicalPoint((i, j, k))
+    x, y, z = like.TransformContinuousIndexToPhysicalPoint((float(i), float(j), float(k)))
     return -x, -y, z

@@ -335,11 +335,26 @@ def test_what_cannot_be_loaded_is_told_in_words_and_leaves_no_half_open_case(sce
     case_scene = CaseScene(scene)
     with pytest.raises(ImageError, match="not there"):
         case_scene.open(CaseInfo("a", tmp_path / "gone.nrrd", "new"), SEGMENTS)
-    bad = case(tmp_path)
-    bad.proposal.path.write_bytes(b"NRRD0004\n")
-    with pytest.raises(MaskFileError, match="damaged"):
-        case_scene.open(bad, SEGMENTS)
     assert case_scene.case is None and scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 0
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_damaged_masks_are_told_in_words(scene: Any, tmp_path: Path, compressed: bool) -> None:
+    """Slicer's reader ends the whole process where the file is cut."""
+    case_scene = CaseScene(scene)
+    bad = case(tmp_path)
+    path = bad.proposal.path
+    if compressed:
+        sitk.WriteImage(sitk.ReadImage(str(path)), str(path), useCompression=True)
+    whole = path.read_bytes()
+    for data in (b"", b"NRRD0004\n", whole[:200], whole[:-30], whole.replace(b"sizes:", b"sizez:")):
+        path.write_bytes(data)
+        with pytest.raises(MaskFileError, match="damaged"):
+            case_scene.open(bad, SEGMENTS)
+        assert case_scene.case is None and scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == 0
+    path.write_bytes(whole)
+    case_scene.open(bad, SEGMENTS)
+    assert voxels(case_scene.proposal, "tail", case_scene.volume).any()
 
 
 def test_saving_the_scene_cannot_write_into_the_project(scene: Any, tmp_path: Path) -> None:
@@ -442,4 +457,4 @@ def test_terminology_is_kept_with_the_segments(scene: Any, tmp_path: Path) -> No
     case_scene = CaseScene(scene, terminology={"head": entry})
     case_scene.open(case(tmp_path), SEGMENTS)
     segment = case_scene.annotation.GetSegmentation().GetSegment(find_segment(case_scene.annotation, "head"))
-    assert "10200004" in segment.GetTerminology().GetTypeObject().GetAsPrintableString() or segment.HasTerminology()
+    assert "10200004" in segment.GetTerminology()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import slicer
+import vtk
 
 from ..cases import SegmentInfo
 from ..i18n import _
 from .grids import Grid, Patch, oriented_image, patch_of_image
+from .nrrd_check import is_whole_nrrd
 from .segments import find_segment, read_segment, write_segment
 
 
@@ -24,10 +27,12 @@ def read_into(path: Path, node: Any, segments: Sequence[SegmentInfo], grid: Grid
 
     The file is not remembered by the node: saving the scene must never write into a project. Raises MaskFileError.
     """
-    source = slicer.vtkMRMLSegmentationNode()
+    # A scene of its own: the reader wants one, and the user's scene must not see this node come and go.
+    scratch = slicer.vtkMRMLScene()
+    source = scratch.AddNode(slicer.vtkMRMLSegmentationNode())
     storage = slicer.vtkMRMLSegmentationStorageNode()
     storage.SetFileName(str(path))
-    if not path.is_file() or not storage.ReadData(source):
+    if not is_whole_nrrd(path) or not storage.ReadData(source):
         raise MaskFileError(_('The mask "{path}" cannot be read: it is missing or damaged.').format(path=path))
     by_value = {item.value: item.name for item in segments}
     segmentation = source.GetSegmentation()
@@ -54,8 +59,6 @@ def read_patch(path: Path, grid: Grid) -> Patch:
         raise MaskFileError(_('The mask "{path}" cannot be read: it is missing or damaged.').format(path=path))
     image = slicer.vtkOrientedImageData()
     image.ShallowCopy(source.GetImageData())
-    import vtk
-
     matrix = vtk.vtkMatrix4x4()
     source.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
@@ -83,7 +86,8 @@ def write_segmentation(node: Any, path: Path) -> None:
         text = _('Cannot write "{path}" ({reason}): make room, or check the permissions of the folder.')
         raise MaskFileError(text.format(path=path, reason=error.strerror or error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_patch(patch: Patch, path: Path) -> None:
@@ -116,7 +120,7 @@ def export_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], pat
     try:
         from vtk.util.numpy_support import numpy_to_vtk
 
-        labelmap.GetImageData().AllocateScalars(3, 1)  # VTK_UNSIGNED_CHAR
+        labelmap.GetImageData().AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
         labelmap.GetImageData().GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetFileName(str(temporary))
@@ -127,5 +131,6 @@ def export_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], pat
         text = _('Cannot write "{path}" ({reason}): make room, or check the permissions of the folder.')
         raise MaskFileError(text.format(path=path, reason=error.strerror or error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         logics.scene.RemoveNode(labelmap)

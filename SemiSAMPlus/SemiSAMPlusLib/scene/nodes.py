@@ -28,10 +28,17 @@ class NodeHandle:
         return node if scene is not None and scene.IsNodePresent(node) else None
 
     def remove(self) -> None:
-        """Take the node out of its scene; nothing happens when it is gone already."""
+        """Take the node out of its scene, with its display and storage nodes; nothing happens when it is gone."""
         node = self.get()
         if node is not None:
-            node.GetScene().RemoveNode(node)
+            scene = node.GetScene()
+            # The scene leaves them behind, and with hundreds of cases they would pile up.
+            parts = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+            parts += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
+            scene.RemoveNode(node)
+            for part in parts:
+                if part is not None and scene.IsNodePresent(part):
+                    scene.RemoveNode(part)
         self.set(None)
 
 
