@@ -48,9 +48,8 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from SemiSAMPlusLib.python_finder import worker_launch
-
         from SemiSAMPlusLib.module_controller import ModuleController
+        from SemiSAMPlusLib.python_finder import PythonFinder, slicer_environments
         from SemiSAMPlusLib.qprocess import QtProcess, QtScheduler
         from SemiSAMPlusLib.recent_projects import RecentProjects
 
@@ -59,12 +58,14 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = SemiSAMPlusLogic()
+        scheduler = QtScheduler()
         self.controller = ModuleController(
             self.ui,
             lambda: self._parameterNode,
-            worker_launch,
+            PythonFinder(QtProcess, scheduler, *slicer_environments()),
+            Path(self.resourcePath("requirements.txt")),
             QtProcess,
-            QtScheduler(),
+            scheduler,
             RecentProjects(qt.QSettings()),
             slicer.mrmlScene,
         )
@@ -81,6 +82,8 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         self.initializeParameterNode()
+        if not self.controller.setup_panel.ready:
+            self.controller.setup_panel.look()
 
     def exit(self):
         self.setParameterNode(None)

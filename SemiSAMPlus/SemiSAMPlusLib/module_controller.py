@@ -14,8 +14,10 @@ from .panels.cases_panel import CasesPanel
 from .panels.learn_panel import LearnPanel
 from .panels.project_panel import ProjectPanel
 from .panels.segment_panel import SegmentPanel
-from .process import Launch, ProcessFactory, Scheduler
+from .panels.setup_panel import SetupPanel
+from .process import ProcessFactory, Scheduler
 from .project_session import ProjectSession, SessionState
+from .python_finder import PythonFinder
 from .recent_projects import RecentProjects
 from .scene.case_scene import CaseScene
 from .worker_client import WorkerClient
@@ -27,7 +29,8 @@ class ModuleController:
 
     ui            the widgets of the .ui file by their names
     parameters    the parameter node of the moment, or None
-    launch        how the engine is started for a project folder
+    finder        looks for the Python of the engine
+    requirements  the file that names the engine's packages
     make_process, scheduler  child processes and timers
     recent        the projects that were open last
     scene         the MRML scene
@@ -37,13 +40,14 @@ class ModuleController:
         self,
         ui: Any,
         parameters: Callable[[], Any],
-        launch: Callable[[Path], Launch],
+        finder: PythonFinder,
+        requirements: Path,
         make_process: ProcessFactory,
         scheduler: Scheduler,
         recent: RecentProjects,
         scene: Any,
     ) -> None:
-        self._ui, self._parameters, self._launch = ui, parameters, launch
+        self._ui, self._parameters = ui, parameters
         self._make_process, self._scheduler, self._recent = make_process, scheduler, recent
         self.session: ProjectSession | None = None
         self.case_scene = CaseScene(scene)
@@ -52,15 +56,23 @@ class ModuleController:
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
         self._panels = (self.project_panel, self.cases_panel, self.learn_panel, self.segment_panel)
+        self._waiting: tuple[Path, Sequence[SegmentInfo] | None] | None = None
+        self.setup_panel = SetupPanel(ui, finder, requirements, self._on_ready)
         ui.restartButton.connect("clicked(bool)", self._on_restart)
         self._show_message(None)
 
     # The project ------------------------------------------------------------------------------------------------------
 
-    def open_project(self, folder: Path, segments: Sequence[SegmentInfo] | None = None) -> ProjectSession:
-        """Open a project folder, or with ``segments`` make it; another open project is closed first."""
+    def open_project(self, folder: Path, segments: Sequence[SegmentInfo] | None = None) -> None:
+        """Open a project folder, or with ``segments`` make it; another open project is closed first.
+
+        While the engine's Python is still being looked for, the project waits.
+        """
         self.close_project()
-        client = WorkerClient(self._launch(folder), self._make_process, self._scheduler)
+        if not self.setup_panel.ready:
+            self._waiting = (folder, segments)
+            return
+        client = WorkerClient(self.setup_panel.launch(folder), self._make_process, self._scheduler)
         session = ProjectSession(folder, client)
         session.state_changed.connect(self._on_state)
         session.failed.connect(self._on_failed)
@@ -74,7 +86,11 @@ class ModuleController:
         parameters = self._parameters()
         if parameters is not None:
             parameters.projectPath = str(folder)
-        return session
+
+    def _on_ready(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self.open_project(*waiting)
 
     def close_project(self, at_exit: bool = False) -> None:
         """Close the open case and the project; the half-done annotation is kept."""
