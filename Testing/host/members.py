@@ -9,7 +9,7 @@ import shiboken6
 from PySide6 import QtCore
 
 from Testing.host import failures
-from Testing.host.contract import contract
+from Testing.host.contract import WRAPPER_METHODS, contract
 from Testing.host.conversion import (
     Wrapping,
     call,
@@ -59,7 +59,7 @@ def kinds(proxy_class: Any) -> dict[str, str]:
             _kinds[proxy_class] = contract().members(full_name)
         else:
             properties = meta_properties(native_class)
-            found = {name: "method" for name in OWN_METHODS}
+            found = {name: "method" for name in (OWN_METHODS if properties else WRAPPER_METHODS)}
             for name in dir(native_class):
                 # Names in small letters with underscores are the host's own, unknown to Slicer.
                 if "_" not in name:
@@ -225,6 +225,8 @@ def make_class(full_name: str, native_class: type, base: Any, metaclass: Any) ->
         else:
             descriptor = MethodDescriptor(name, native_class)
         setattr(made, name, descriptor)
+    for name in OWN_METHODS - set(found):
+        setattr(made, name, Masked(name))
     for ancestor in made.__mro__[1:]:
         for name in kinds(ancestor) if hasattr(ancestor, "_host_name") else ():
             if name not in found and name not in OWN_METHODS:

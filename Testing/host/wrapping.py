@@ -15,10 +15,12 @@ import shiboken6
 from PySide6 import QtCore, QtGui, QtNetwork, QtWidgets
 
 from Testing.host import members, signals
-from Testing.host.contract import ALIASES, WRAPPER_METHODS, contract
+from Testing.host.contract import ALIASES, WRAPPER_METHODS, NotInHost, contract
 from Testing.host.conversion import EnumInt, Wrapping, call, to_python, to_qt
 
 QT_MODULES = (QtCore, QtGui, QtWidgets, QtNetwork)
+# What these functions of Qt 6 return is nothing in the Qt 5 of Slicer.
+VOID_IN_QT_5 = ("QOverrideCursorGuard",)
 SCAFFOLDING = ("Testing.host.", "slicer", "importlib", "unittest", "typing", "inspect")
 
 
@@ -78,6 +80,9 @@ class QtProxy(metaclass=QtProxyType):
                 return getattr(self, ALIASES[name])
             if name in members.dynamic_properties(native):
                 return to_python(native.property(name))
+        if members.kind(type(self), name) is not None:
+            # The descriptor of this name found nothing behind it and has recorded that.
+            raise NotInHost(f"The host does not emulate {name} of {type(self).__name__}")
         message = f"{type(self).__name__} has no attribute named '{name}'"
         if self._host_from_python or not asked_by_module_under_test():
             raise AttributeError(message)
@@ -192,6 +197,8 @@ def wrap(native: Any) -> Any:
     """The proxy of an object of PySide; anything else is returned as it is."""
     if not isinstance(native, shiboken6.Object):
         return native
+    if type(native).__name__ in VOID_IN_QT_5:
+        return None
     if isinstance(native, QtCore.QObject):
         if not shiboken6.isValid(native):
             return None
@@ -207,12 +214,20 @@ def wrap(native: Any) -> Any:
 
 def class_of(native_class: type) -> type[QtProxy]:
     """The proxy class for objects of a PySide class: that of its nearest base that Slicer has by name."""
-    for base in native_class.__mro__:
-        full_name = getattr(base, "SLICER_NAME", "qt." + base.__name__)
+    found = named_base(native_class.__mro__)
+    if found is None:
+        raise contract().lacks(f"The host cannot hand over a {native_class.__name__}")
+    return proxy_class(found)
+
+
+def named_base(candidates: tuple[type, ...], other_than: str = "") -> str | None:
+    """Name in Slicer of the first of some classes that has one."""
+    for candidate in candidates:
+        full_name = vars(candidate).get("SLICER_NAME", "qt." + candidate.__name__)
         module, _, name = full_name.partition(".")
-        if name in contract().names[module] or contract().knows(full_name):
-            return proxy_class(full_name)
-    raise contract().lacks(f"The host cannot hand over a {native_class.__name__}")
+        if full_name != other_than and (name in contract().names[module] or contract().knows(full_name)):
+            return str(full_name)
+    return None
 
 
 def register_widget_class(full_name: str, native_class: type) -> None:
@@ -238,7 +253,8 @@ def proxy_class(full_name: str) -> type[QtProxy]:
         native_class = pyside_class(full_name)
         if native_class is None:
             raise contract().lacks(f"The host does not emulate {full_name}")
-        base = QtProxy if native_class.__bases__[0] is shiboken6.Object else class_of(native_class.__bases__[0])
+        parent = named_base(native_class.__mro__[1:], other_than=full_name)
+        base = QtProxy if parent is None else proxy_class(parent)
         _classes[full_name] = members.make_class(full_name, native_class, base, QtProxyType)
     return _classes[full_name]
 

@@ -30,6 +30,7 @@ class CachedValue:
 
     def __init__(self, parameter: Parameter, node: Any, prefix: str) -> None:
         self._codec, self._node, self._name = parameter.codec, node, prefix + parameter.name
+        self._tag: int | None = None
         if not self._codec.present(node, self._name):
             self._codec.write(node, self._name, parameter.default.value)
         self._value = self._codec.take(node, self._name)
@@ -39,7 +40,8 @@ class CachedValue:
         self._tag = node.AddObserver("ModifiedEvent", lambda *_: CachedValue._refresh(myself()))
 
     def __del__(self) -> None:
-        self._node.RemoveObserver(self._tag)
+        if self._tag is not None:
+            self._node.RemoveObserver(self._tag)
 
     @staticmethod
     def _refresh(value: CachedValue | None) -> None:
