@@ -72,6 +72,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.initializeParameterNode()
+        self.controller.annotate_panel.connect_editor()
 
     def cleanup(self):
         """The application ends or the module is reloaded."""
@@ -82,10 +83,12 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         self.initializeParameterNode()
+        self.controller.annotate_panel.enter()
         if not self.controller.setup_panel.ready:
             self.controller.setup_panel.look()
 
     def exit(self):
+        self.controller.annotate_panel.exit()
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):
@@ -113,8 +116,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParametersChanged(self, caller=None, event=None):
         if self.controller is not None:
-            self.controller.learn_panel.show()
-            self.controller.segment_panel.show()
+            self.controller.show()
 
     @staticmethod
     def _modified():

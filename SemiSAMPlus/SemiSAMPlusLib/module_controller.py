@@ -10,9 +10,11 @@ from typing import Any
 from .cases import SegmentInfo
 from .i18n import _
 from .jobs import TrainingOptions
+from .panels.annotate_panel import AnnotatePanel
 from .panels.cases_panel import CasesPanel
 from .panels.learn_panel import LearnPanel
 from .panels.project_panel import ProjectPanel
+from .panels.review_panel import ReviewPanel
 from .panels.segment_panel import SegmentPanel
 from .panels.setup_panel import SetupPanel
 from .process import ProcessFactory, Scheduler
@@ -55,7 +57,16 @@ class ModuleController:
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
-        self._panels = (self.project_panel, self.cases_panel, self.learn_panel, self.segment_panel)
+        self.annotate_panel = AnnotatePanel(ui, self.case_scene, parameters, self.tell, self.show)
+        self.review_panel = ReviewPanel(ui, self.case_scene, parameters, self.show)
+        self._panels = (
+            self.project_panel,
+            self.cases_panel,
+            self.annotate_panel,
+            self.learn_panel,
+            self.review_panel,
+            self.segment_panel,
+        )
         self._waiting: tuple[Path, Sequence[SegmentInfo] | None] | None = None
         self.setup_panel = SetupPanel(ui, finder, requirements, self._on_ready)
         ui.restartButton.connect("clicked(bool)", self._on_restart)
@@ -110,6 +121,12 @@ class ModuleController:
         """The widget goes away: nothing of ours may run on."""
         self.close_project(at_exit=True)
         self.learn_panel.close()
+        self.annotate_panel.close()
+
+    def show(self) -> None:
+        """Bring all panels up to date."""
+        for panel in self._panels:
+            panel.show()
 
     # Cases ------------------------------------------------------------------------------------------------------------
 
@@ -131,7 +148,7 @@ class ModuleController:
         parameters = self._parameters()
         if parameters is not None:
             parameters.openCase = name
-        self.cases_panel.show()
+        self._case_opened()
 
     def close_case(self) -> None:
         """Close the open case; an edited annotation goes into the project as work in progress."""
@@ -141,6 +158,12 @@ class ModuleController:
             if self.case_scene.save_annotation(path):
                 self.session.annotate(case.name, finished=False)
         self.case_scene.close()
+        self._case_opened()
+
+    def _case_opened(self) -> None:
+        self.annotate_panel.case_opened()
+        self.review_panel.case_opened()
+        self.cases_panel.show()
 
     # For the panels ---------------------------------------------------------------------------------------------------
 

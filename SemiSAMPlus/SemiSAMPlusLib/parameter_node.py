@@ -20,8 +20,6 @@ class SemiSAMPlusParameterNode:
     minutes                 budget of a round of training
     framework, device       as the engine calls them
     generalists             names of the generalists that may teach; empty for all that are at hand
-    workingSpacing          mm, 0 for the engine's choice
-    weightsPath             weight file of a generalist
     overwriteOtherSegments  whether a prompt's answer may take voxels of other segments
     showUncertainty, showDifference  overlays of the review
     confidenceToAccept      proposals from this confidence on are offered by 'Accept all confident'
@@ -34,8 +32,6 @@ class SemiSAMPlusParameterNode:
     framework: Annotated[str, Choice(FRAMEWORKS), Default("auto")]
     device: Annotated[str, Choice(DEVICES), Default("auto")]
     generalists: list[str]
-    workingSpacing: Annotated[float, WithinRange(0.0, 20.0), Default(0.0)]
-    weightsPath: str
     overwriteOtherSegments: bool
     showUncertainty: bool
     showDifference: bool
