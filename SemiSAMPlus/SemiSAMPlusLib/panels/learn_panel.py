@@ -68,7 +68,7 @@ class LearnPanel:
         """Bring button, texts and progress up to date."""
         ui, session = self._ui, self._session
         ready = session is not None and session.state is SessionState.OPEN
-        annotated = session.cases.annotated() if session is not None and ready else 0
+        annotated = session.cases.annotated if session is not None and ready else 0
         state = session.jobs.training.state if session is not None else TrainingState.IDLE
         active = session is not None and session.jobs.training.active
         ui.learnButton.text = _("Stop") if active else _("Learn")
