@@ -1,8 +1,8 @@
 """Which Python runs the engine, and whether it can.
 
-The rule: the Python of Slicer (``PythonSlicer``) where it has the engine's packages, else the one that the environment
-variable ``SEMISAMPLUS_PYTHON`` names. The variable serves hospitals that keep torch elsewhere, so where it is set it
-is asked first. Nothing is imported here: each candidate is started once and looks by itself.
+The rule: the Python of Slicer (``PythonSlicer``) where it exists and has the engine's packages, else the one that the
+environment variable ``SEMISAMPLUS_PYTHON`` names, for computers that keep torch elsewhere. Nothing is imported here:
+each candidate is started once and looks by itself.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class PythonProbe:
             return ""
         if "torch" in self.missing and (self.versions or {}).get("torch") == "broken":
             text = _(
-                'PyTorch in "{program}" is installed in part only: install it again with the PyTorch extension, or remove '
-                'the folder "torch" of its packages first.'
+                'PyTorch in "{program}" is installed in part only: install it again with the PyTorch extension, or '
+                'remove the folder "torch" of its packages first.'
             )
             return text.format(program=self.program)
         text = _('"{program}" lacks {packages}: install them there, or set {variable} to a Python that has them.')
@@ -92,11 +92,11 @@ def candidates(environment: Mapping[str, str], python_slicer: str | None = None)
     ``python_slicer`` is the path of PythonSlicer; without it, it is looked for on the search path.
     """
     found = []
-    if environment.get(VARIABLE):
-        found.append((environment[VARIABLE], VARIABLE))
     slicers = python_slicer or shutil.which("PythonSlicer", path=environment.get("PATH"))
     if slicers:
         found.append((slicers, "PythonSlicer"))
+    if environment.get(VARIABLE):
+        found.append((environment[VARIABLE], VARIABLE))
     return found
 
 

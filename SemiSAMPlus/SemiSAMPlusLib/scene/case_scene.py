@@ -204,6 +204,13 @@ class CaseScene:
         self._settle("annotation")
         return True
 
+    def load_annotation(self, path: Path) -> None:
+        """Show the mask of a file instead of the annotation that the project has. Raises MaskFileError."""
+        node = self.annotation
+        if node is not None:
+            self._read(path, node)
+            self._settle("annotation")
+
     def settle(self) -> None:
         """The annotation is now as the engine has it."""
         self._settle("annotation")

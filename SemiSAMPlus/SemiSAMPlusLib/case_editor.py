@@ -1,0 +1,225 @@
+"""The open case between scene and engine: opening, saving, accepting, rejecting, and taking it all back.
+
+The scene changes at once, the project when the engine has answered; if it refuses, ``failed`` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from .cases import CaseInfo, CaseList, SegmentInfo
+from .pending import PendingAnnotations
+from .scene.case_scene import CaseScene
+from .scene.segments import SegmentStatus, find_segment, status_of
+from .signals import Signal
+from .worker_client import ErrorCallback, WorkerRequest
+from .worker_messages import WorkerError
+
+_CaseCallback = Callable[[CaseInfo], None]
+
+
+class Session(Protocol):
+    """What is needed of ``ProjectSession``."""
+
+    cases: CaseList
+    segments: tuple[SegmentInfo, ...]
+    pending: PendingAnnotations
+    cases_changed: Signal
+
+    def annotate(
+        self,
+        name: str,
+        *,
+        finished: bool,
+        on_done: _CaseCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest: ...
+
+    def accept(
+        self,
+        name: str,
+        segments: Sequence[str] | None = None,
+        *,
+        on_done: _CaseCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest: ...
+
+    def reject(
+        self, name: str, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
+    ) -> WorkerRequest: ...
+
+    def take_back(
+        self, before: CaseInfo, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
+    ) -> WorkerRequest: ...
+
+
+class CaseEditor:
+    """Works on one case of a project at a time.
+
+    Usage::
+
+        editor = CaseEditor(session, CaseScene(slicer.mrmlScene, undo=EditorUndo(editorWidget)))
+        editor.open("case 1")
+        editor.accept(["liver"])
+        editor.undo()
+        editor.close()                 # keeps half-done work
+
+    Signals: ``opened(name or None)``; ``proposal_waiting(name)``, a newer proposal of the open case is there, but the
+    shown one was edited (``show_newest_proposal`` loads it); ``failed(WorkerError)``.
+    """
+
+    def __init__(self, session: Session, scene: CaseScene) -> None:
+        self._session = session
+        self.scene = scene
+        self.opened = Signal()
+        self.proposal_waiting = Signal()
+        self.failed = Signal()
+        self._undo: list[tuple[str, CaseInfo]] = []  # what was done last, and the case as it was before
+        session.cases_changed.connect(self._on_cases_changed)
+
+    @property
+    def name(self) -> str | None:
+        """The name of the open case."""
+        return None if self.scene.case is None else self.scene.case.name
+
+    def open(self, name: str, volume: Any = None) -> None:
+        """Open a case; half-done work on the one before is kept. Raises ImageError, MaskFileError, KeyError."""
+        case = self._session.cases.get(name)
+        if case is None:
+            raise KeyError(name)
+        self.close()
+        waiting = self._waiting_mask(case)
+        self.scene.open(case, self._session.segments, volume)
+        if waiting is not None:
+            self.scene.load_annotation(waiting)
+        self.opened.emit(name)
+
+    def close(self) -> None:
+        """Close the case. Edits of the annotation are kept: as half-done work, unless the case was finished before."""
+        if self.scene.case is None:
+            return
+        self.keep_changes()
+        self.scene.close()
+        self._undo.clear()
+        self.opened.emit(None)
+
+    def keep_changes(self) -> bool:
+        """Send edits of the annotation to the engine, if there are any; for closing, and now and then."""
+        case = self._current()
+        if case is None or not self.scene.annotation_changed:
+            return False
+        self._save(case, finished=case.finished)
+        return True
+
+    def on_scene_start_close(self) -> None:
+        """To be called while the scene's nodes are still there."""
+        self.close()
+
+    def finish(self, on_done: _CaseCallback | None = None) -> None:
+        """The annotation is done: it is learned from now on."""
+        case = self._current()
+        if case is not None:
+            self.scene.finish_annotation()
+            self._save(case, finished=True, on_done=on_done)
+
+    def accept(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
+        """Accept the proposal as it is shown, edits included; all segments or those with ``names``. False without one.
+
+        The case is finished once all its segments are.
+        """
+        case = self._current()
+        if case is None:
+            return False
+        as_proposed = not self.scene.proposal_changed and not self.scene.annotation_changed
+        if not self.scene.accept(names):
+            return False
+        self._undo.append(("accept", case))
+        if as_proposed and case.proposal is not None:
+            # The engine does the same with its files, and notes from which proposal the annotation comes.
+            self.scene.settle()
+            self._session.accept(case.name, names, on_done=on_done, on_error=self._on_error)
+        else:
+            self._save(case, finished=self._all_completed(), on_done=on_done)
+        return True
+
+    def reject(self, on_done: _CaseCallback | None = None) -> bool:
+        """Refuse the proposal; False without one."""
+        case = self._current()
+        if case is None or self.scene.proposal is None:
+            return False
+        self._undo.append(("reject", case))
+        self.scene.reject()
+        self._session.reject(case.name, on_done=on_done, on_error=self._on_error)
+        return True
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether an accept or reject of the open case can be taken back."""
+        return bool(self._undo)
+
+    def undo(self, on_done: _CaseCallback | None = None) -> bool:
+        """Take back the last accept or reject of the open case, in the scene and in the project."""
+        if not self._undo or self._current() is None:
+            return False
+        what, before = self._undo.pop()
+        self.scene.reconsider()
+        if what == "accept":
+            self.scene.undo()
+            self.scene.settle()
+        self._session.take_back(before, on_done=on_done, on_error=self._on_error)
+        return True
+
+    def show_newest_proposal(self) -> None:
+        """Load the proposal that is in the project now. Raises MaskFileError."""
+        case = self._current()
+        if case is not None:
+            self.scene.show_proposal(case)
+
+    def dispose(self) -> None:
+        """Close, and listen no more."""
+        self.close()
+        self._session.cases_changed.disconnect(self._on_cases_changed)
+        for signal in (self.opened, self.proposal_waiting, self.failed):
+            signal.disconnect_all()
+
+    # Parts of the above -----------------------------------------------------------------------------------------------
+
+    def _current(self) -> CaseInfo | None:
+        """The open case as the project knows it now."""
+        return None if self.name is None else self._session.cases.get(self.name)
+
+    def _save(self, case: CaseInfo, *, finished: bool, on_done: _CaseCallback | None = None) -> None:
+        if self.scene.save_annotation(self._session.pending.path(case.name, finished=finished)):
+            self._session.annotate(case.name, finished=finished, on_done=on_done, on_error=self._on_error)
+
+    def _all_completed(self) -> bool:
+        node = self.scene.annotation
+        keys = [find_segment(node, item.name) for item in self._session.segments]
+        return all(key is not None and status_of(node, key) is SegmentStatus.COMPLETED for key in keys)
+
+    def _waiting_mask(self, case: CaseInfo) -> Path | None:
+        """A mask of this case that the engine does not have yet; it is newer than what the project has."""
+        return next((item.path for item in self._session.pending.waiting() if item.case == case.name), None)
+
+    def _on_cases_changed(self, names: Sequence[str]) -> None:
+        shown, case = self.scene.case, self._current()
+        if shown is None or shown.name not in names:
+            return
+        if case is None:  # it was taken out of the project
+            self.scene.close()
+            self._undo.clear()
+            self.opened.emit(None)
+            return
+        newer = case.proposal is not None and (
+            shown.proposal is None or case.proposal.revision != shown.proposal.revision
+        )
+        if newer and (self.scene.proposal_changed or self._undo):
+            self.proposal_waiting.emit(case.name)
+        elif newer:
+            self.scene.show_proposal(case)
+
+    def _on_error(self, error: WorkerError) -> None:
+        if not error.cancelled:
+            self.failed.emit(error)
