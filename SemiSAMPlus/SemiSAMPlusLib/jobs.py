@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from .signals import Signal, call_safely
 from .training import TrainingMonitor, TrainingState
 from .worker_client import ErrorCallback, EventCallback, WorkerRequest, WorkerState
-from .worker_messages import Event, WorkerError
+from .worker_messages import Event, Hello, WorkerError
 
 
 class Client(Protocol):
@@ -19,6 +19,7 @@ class Client(Protocol):
     state: WorkerState
     state_changed: Signal
     problem: WorkerError | None
+    hello: Hello | None
 
     def start(self) -> None: ...
 

@@ -7,9 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .case_editor import CaseEditor
 from .cases import SegmentInfo
 from .i18n import _
 from .jobs import TrainingOptions
+from .panels.advanced_panel import AdvancedPanel
 from .panels.annotate_panel import AnnotatePanel
 from .panels.cases_panel import CasesPanel
 from .panels.learn_panel import LearnPanel
@@ -22,6 +24,9 @@ from .project_session import ProjectSession, SessionState
 from .python_finder import PythonFinder
 from .recent_projects import RecentProjects
 from .scene.case_scene import CaseScene
+from .scene.history import EditorUndo
+from .scene.images import ImageError
+from .scene.mask_files import MaskFileError
 from .worker_client import WorkerClient
 from .worker_messages import WorkerError
 
@@ -52,13 +57,14 @@ class ModuleController:
         self._ui, self._parameters = ui, parameters
         self._make_process, self._scheduler, self._recent = make_process, scheduler, recent
         self.session: ProjectSession | None = None
-        self.case_scene = CaseScene(scene)
+        self.editor: CaseEditor | None = None
+        self.case_scene = CaseScene(scene, undo=EditorUndo(ui.segmentEditor), fit_views=_fit_views)
         self.project_panel = ProjectPanel(ui, recent, self.open_project)
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
-        self.annotate_panel = AnnotatePanel(ui, self.case_scene, parameters, self.tell, self.show)
-        self.review_panel = ReviewPanel(ui, self.case_scene, parameters, self.show)
+        self.annotate_panel = AnnotatePanel(ui, self.case_scene, self._editor, parameters, self.tell)
+        self.review_panel = ReviewPanel(ui, self.case_scene, self._editor, parameters)
         self._panels = (
             self.project_panel,
             self.cases_panel,
@@ -66,6 +72,7 @@ class ModuleController:
             self.learn_panel,
             self.review_panel,
             self.segment_panel,
+            AdvancedPanel(ui, parameters),
         )
         self._waiting: tuple[Path, Sequence[SegmentInfo] | None] | None = None
         self.setup_panel = SetupPanel(ui, finder, requirements, self._on_ready)
@@ -88,6 +95,9 @@ class ModuleController:
         session.state_changed.connect(self._on_state)
         session.failed.connect(self._on_failed)
         self.session = session
+        self.editor = CaseEditor(session, self.case_scene)
+        self.editor.opened.connect(self._on_opened)
+        self.editor.failed.connect(self._on_failed)
         for panel in self._panels:
             panel.set_session(session)
         if segments:
@@ -107,7 +117,9 @@ class ModuleController:
         """Close the open case and the project; the half-done annotation is kept."""
         if self.session is None:
             return
-        self.close_case()
+        if self.editor is not None:
+            self.editor.dispose()
+            self.editor = None
         for panel in self._panels:
             panel.set_session(None)
         if at_exit:
@@ -136,34 +148,30 @@ class ModuleController:
 
     def open_case(self, name: str) -> None:
         """Show a case; what was done in the one before is kept."""
-        case = None if self.session is None else self.session.cases.get(name)
-        if self.session is None or case is None:
+        if self.editor is None:
             return
-        self.close_case()
         try:
-            self.case_scene.open(case, self.session.segments)
-        except Exception as error:
-            self.tell(_("{case} cannot be shown: {reason}").format(case=name, reason=error))
-            return
-        parameters = self._parameters()
-        if parameters is not None:
-            parameters.openCase = name
-        self._case_opened()
+            self.editor.open(name)
+        except (ImageError, MaskFileError) as error:
+            self.tell(str(error))
+        except KeyError:
+            self.tell(_("{case} is no case of this project any more.").format(case=name))
 
     def close_case(self) -> None:
         """Close the open case; an edited annotation goes into the project as work in progress."""
-        case = self.case_scene.case
-        if case is not None and self.session is not None and self.case_scene.annotation_changed:
-            path = self.session.pending.path(case.name, finished=False)
-            if self.case_scene.save_annotation(path):
-                self.session.annotate(case.name, finished=False)
-        self.case_scene.close()
-        self._case_opened()
+        if self.editor is not None:
+            self.editor.close()
 
-    def _case_opened(self) -> None:
+    def _on_opened(self, name: str | None) -> None:
+        parameters = self._parameters()
+        if parameters is not None:
+            parameters.openCase = name or ""
         self.annotate_panel.case_opened()
         self.review_panel.case_opened()
         self.cases_panel.show()
+
+    def _editor(self) -> CaseEditor | None:
+        return self.editor
 
     # For the panels ---------------------------------------------------------------------------------------------------
 
@@ -217,3 +225,10 @@ class ModuleController:
         self._ui.messageLabel.text = text or ""
         self._ui.messageFrame.visible = bool(text)
         self._ui.restartButton.visible = restart
+
+
+def _fit_views() -> None:
+    """Center the slice views on the image that is shown now."""
+    import slicer
+
+    slicer.util.resetSliceViews()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os as operating_system
-from platform import system as platform_name
 import tempfile
+from platform import system as platform_name
 from typing import Any
 
 import slicer
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
-
 from Testing.host.io_manager import IOManager
 from Testing.host.layout_manager import LayoutManager
 from Testing.host.modules import ModuleManager

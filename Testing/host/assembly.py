@@ -7,7 +7,6 @@ from typing import Any
 
 import slicer
 from PySide6 import QtWidgets
-
 from Testing.host import (
     application,
     flat_modules,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from Testing.host.fixtures import *  # noqa: F403
 
 EXAMPLE = Path(__file__).parent / "example" / "HostExample.py"

@@ -11,7 +11,7 @@ import pytest
 def test_proxies_have_exactly_the_names_of_the_contract(host: Any) -> None:
     from Testing.host import members
     from Testing.host.contract import contract
-    from Testing.host.wrapping import pyside_class, proxy_class
+    from Testing.host.wrapping import proxy_class, pyside_class
 
     for full_name in contract().class_names:
         if pyside_class(full_name) is None:
@@ -31,7 +31,6 @@ def is_masked(proxy_class: Any, name: str) -> bool:
 
 def test_widgets_of_the_host_declare_members_in_the_kinds_of_the_contract(host: Any) -> None:
     from PySide6.QtCore import Property, QObject, Signal
-
     from Testing.host.contract import contract
     from Testing.host.widgets import WIDGET_CLASSES
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import slicer
 
+from ..case_editor import CaseEditor
 from ..i18n import _
 from ..project_session import ProjectSession, SessionState
 from ..prompt_session import PromptError, PromptSession
@@ -22,22 +23,22 @@ from ..worker_messages import WorkerError
 class AnnotatePanel:
     """Wires the widgets of the section "Annotate and correct".
 
-    case_scene  the open case
+    case_scene  the open case in the scene
+    editor      decides about the open case; None without a project
     parameters  the parameter node of the moment, or None
     tell        shows an error to the user
-    changed     called after an annotation went into the project
     """
 
     def __init__(
         self,
         ui: Any,
         case_scene: CaseScene,
+        editor: Callable[[], CaseEditor | None],
         parameters: Callable[[], Any],
         tell: Callable[[str], None],
-        changed: Callable[[], None],
     ) -> None:
-        self._ui, self._case_scene, self._parameters = ui, case_scene, parameters
-        self._tell, self._changed = tell, changed
+        self._ui, self._case_scene, self._editor = ui, case_scene, editor
+        self._parameters, self._tell = parameters, tell
         self._session: ProjectSession | None = None
         self._prompts: PromptSession | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="semisam-prompts-")
@@ -49,8 +50,8 @@ class AnnotatePanel:
         ui.improveButton.connect("clicked(bool)", self._on_improve)
         ui.acceptPreviewButton.connect("clicked(bool)", self._on_accept_preview)
         ui.discardPreviewButton.connect("clicked(bool)", self._on_discard)
-        ui.saveWorkButton.connect("clicked(bool)", lambda checked=False: self.save(finished=False))
-        ui.finishAnnotationButton.connect("clicked(bool)", lambda checked=False: self.save(finished=True))
+        ui.saveWorkButton.connect("clicked(bool)", self._on_save)
+        ui.finishAnnotationButton.connect("clicked(bool)", self._on_finish)
         self.show()
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -120,16 +121,15 @@ class AnnotatePanel:
 
     # The annotation ---------------------------------------------------------------------------------------------------
 
-    def save(self, finished: bool) -> None:
-        """Put the annotation into the project; only a finished one is learned from."""
-        case = self._case_scene.case
-        if self._session is None or case is None:
-            return
-        if finished:
-            self._case_scene.finish_annotation()
-        path = self._session.pending.path(case.name, finished=finished)
-        if self._case_scene.save_annotation(path):
-            self._session.annotate(case.name, finished=finished, on_done=lambda now: self._changed())
+    def _on_save(self, checked: bool = False) -> None:
+        editor = self._editor()
+        if editor is not None and not editor.keep_changes():
+            slicer.util.showStatusMessage(_("Nothing has changed since it was saved."), 3000)
+
+    def _on_finish(self, checked: bool = False) -> None:
+        editor = self._editor()
+        if editor is not None:
+            editor.finish()
 
     # Prompts ----------------------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class AnnotatePanel:
     def _prompts_of_case(self) -> PromptSession | None:
         case, grid = self._case_scene.case, self._case_scene.grid
         if self._prompts is None and case is not None and grid is not None and self._session is not None:
-            chosen = self._ui.promptGeneralistBox.currentText
+            chosen = self._ui.promptGeneralistBox.currentData
             self._prompts = PromptSession(
                 self._session, {"case": case.name}, grid, Path(self._folder.name), generalist=chosen or None
             )

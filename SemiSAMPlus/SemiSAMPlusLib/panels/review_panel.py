@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..case_editor import CaseEditor
 from ..cases import CaseInfo
 from ..i18n import _
 from ..project_session import ProjectSession, SessionState
@@ -19,17 +20,16 @@ _SHOWN_NAMES = 15
 class ReviewPanel:
     """Wires the widgets of the section "Review".
 
-    case_scene  the open case
+    case_scene  the open case in the scene
+    editor      decides about the open case; None without a project
     parameters  the parameter node of the moment, or None
-    changed     called after a decision, so that other panels follow
     """
 
     def __init__(
-        self, ui: Any, case_scene: CaseScene, parameters: Callable[[], Any], changed: Callable[[], None]
+        self, ui: Any, case_scene: CaseScene, editor: Callable[[], CaseEditor | None], parameters: Callable[[], Any]
     ) -> None:
-        self._ui, self._case_scene, self._parameters, self._changed = ui, case_scene, parameters, changed
+        self._ui, self._case_scene, self._editor, self._parameters = ui, case_scene, editor, parameters
         self._session: ProjectSession | None = None
-        self._before: list[CaseInfo] = []  # decisions that can be taken back, the last one at the end
         ui.acceptButton.connect("clicked(bool)", self._on_accept)
         ui.editProposalButton.connect("clicked(bool)", self._on_edit)
         ui.rejectButton.connect("clicked(bool)", self._on_reject)
@@ -42,13 +42,10 @@ class ReviewPanel:
         if self._session is not None:
             self._session.state_changed.disconnect(self._on_changed)
             self._session.cases_changed.disconnect(self._on_changed)
-            self._session.proposal_ready.disconnect(self._on_proposal)
         self._session = session
-        self._before.clear()
         if session is not None:
             session.state_changed.connect(self._on_changed)
             session.cases_changed.connect(self._on_changed)
-            session.proposal_ready.connect(self._on_proposal)
         self.show()
 
     def show(self) -> None:
@@ -62,7 +59,8 @@ class ReviewPanel:
             self._fill()
         for button in (ui.acceptButton, ui.editProposalButton, ui.rejectButton):
             button.enabled = proposed
-        ui.undoReviewButton.enabled = bool(self._before)
+        editor = self._editor()
+        ui.undoReviewButton.enabled = editor is not None and editor.can_undo
         ready = self._session is not None and self._session.state is SessionState.OPEN
         ui.acceptConfidentButton.enabled = ready and bool(self._confident())
         self._overlays(proposed)
@@ -117,39 +115,27 @@ class ReviewPanel:
     # Decisions --------------------------------------------------------------------------------------------------------
 
     def _on_accept(self, checked: bool = False) -> None:
-        case, names = self._case(), self._checked()
-        if self._session is None or case is None or not names:
-            return
-        if self._case_scene.proposal_changed or self._case_scene.annotation_changed:
-            # What is on the screen counts, not the file: it was edited here.
-            if self._case_scene.accept(names) and self._save(finished=True):
-                self._before.append(case)
-        else:
+        editor, names = self._editor(), self._checked()
+        if editor is not None and names:
             every = len(names) == len(self._case_scene.segments)
-            self._session.accept(case.name, None if every else names, on_done=lambda now: self._after(case))
-            self._case_scene.accept(names)
-            self._case_scene.settle()
+            editor.accept(None if every else names, on_done=self._on_changed)
 
     def _on_edit(self, checked: bool = False) -> None:
-        if self._case_scene.accept(None):
-            self._case_scene.reject()  # hidden: the copy in the annotation is what is worked on
-            self._save(finished=False)
+        """A copy of the proposal is worked on; the proposal itself is hidden."""
+        editor = self._editor()
+        if editor is not None and self._case_scene.accept(None):
+            self._case_scene.reject()
+            editor.keep_changes()
 
     def _on_reject(self, checked: bool = False) -> None:
-        case = self._case()
-        if self._session is not None and case is not None:
-            self._session.reject(case.name, on_done=lambda now: self._after(case))
-            self._case_scene.reject()
+        editor = self._editor()
+        if editor is not None:
+            editor.reject(on_done=self._on_changed)
 
     def _on_undo(self, checked: bool = False) -> None:
-        if self._session is None or not self._before:
-            return
-        before = self._before.pop()
-        self._session.take_back(before)
-        if self._case_scene.case is not None and self._case_scene.case.name == before.name:
-            self._case_scene.undo()
-            self._case_scene.settle()
-            self._case_scene.reconsider()
+        editor = self._editor()
+        if editor is not None:
+            editor.undo(on_done=self._on_changed)
         self.show()
 
     def _on_accept_confident(self, checked: bool = False) -> None:
@@ -162,28 +148,7 @@ class ReviewPanel:
         text = _("Accept these {count} proposals without looking at each?").format(count=len(cases))
         if slicer.util.confirmOkCancelDisplay(text, detailedText="\n".join(lines)):
             for case in cases:
-                self._session.accept(case.name, on_done=lambda now, before=case: self._after(before))
-
-    def _after(self, before: CaseInfo) -> None:
-        self._before.append(before)
-        self._changed()
-        self.show()
-
-    def _save(self, finished: bool) -> bool:
-        case = self._case_scene.case
-        if self._session is None or case is None:
-            return False
-        saved = self._case_scene.save_annotation(self._session.pending.path(case.name, finished=finished))
-        if saved:
-            self._session.annotate(case.name, finished=finished, on_done=lambda now: self._changed())
-        return saved
-
-    def _on_proposal(self, name: str) -> None:
-        case = self._case()
-        if case is not None and case.name == name and not self._case_scene.proposal_changed:
-            self._case_scene.show_proposal(case)
-            self._ui.proposalSegmentsList.clear()
-        self.show()
+                self._session.accept(case.name)
 
     def _on_changed(self, *arguments: Any) -> None:
         self.show()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, MutableMapping, MutableSequence
 from typing import Any
 
 import slicer
-
 from Testing.host.parameter_node.annotations import IsInstance, NotNone, Validator, split
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-
 from Testing.host.parameter_node.annotations import (
     Choice,
     Decimals,

@@ -6,7 +6,6 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
-
 from Testing.host import signals
 from Testing.host.contract import contract
 

@@ -1,0 +1,155 @@
+"""The main story, as a user clicks it, with the real engine: project, cases, annotations, learning, review, undo."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semisam.files.volume_files import write_image
+from semisam.volumes import Geometry, Volume
+
+SEGMENTS = ("head", "tail")
+
+
+def make_images(folder: Path, count: int) -> list[Path]:
+    """Bright ellipsoids in noise, on a flipped and shifted grid."""
+    folder.mkdir()
+    geometry = Geometry((20, 24, 22), (1.5, 1.2, 1.0), (-7.0, 12.0, 3.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
+    paths = []
+    for number in range(count):
+        mask = ellipsoid(number)
+        noise = np.random.default_rng(number).normal(50, 6, geometry.shape)
+        paths.append(folder / f"case{number}.nii.gz")
+        write_image(paths[-1], Volume(((mask > 0) * 80 + (mask == 2) * 40 + noise).astype(np.float32), geometry))
+    return paths
+
+
+def ellipsoid(number: int) -> np.ndarray:
+    k, j, i = np.ogrid[-1:1:20j, -1:1:24j, -1:1:22j]
+    shift = 0.05 * number
+    inside = (k / 0.6) ** 2 + ((j - shift) / 0.7) ** 2 + (i / 0.5) ** 2 < 1
+    return np.where(inside, np.where(j < shift, 1, 2), 0).astype(np.uint8)
+
+
+def paint(widget: Any) -> None:
+    """Write the true mask into the annotation, as the editor's effects would."""
+    import slicer
+
+    from SemiSAMPlusLib.scene.grids import Patch
+    from SemiSAMPlusLib.scene.segments import find_segment, write_segment
+
+    scene = widget.controller.case_scene
+    # The volume node may hold the slices in another order than the file: paint what is bright.
+    voxels = slicer.util.arrayFromVolume(scene.volume)
+    for name, low, high in (("head", 100, 150), ("tail", 150, 1000)):
+        segment_id = find_segment(scene.annotation, name)
+        assert segment_id is not None
+        inside = (voxels >= low) & (voxels < high)
+        write_segment(scene.annotation, segment_id, Patch(scene.grid, (0, 0, 0), inside))
+
+
+@pytest.fixture
+def project(widget: Any, host: Any, tmp_path: Path) -> Any:
+    """A project of five cases, made through the panel's own calls."""
+    from SemiSAMPlusLib.cases import SegmentInfo
+
+    controller = widget.controller
+    chosen = [SegmentInfo(index + 1, name, (200, 100 * index, 50)) for index, name in enumerate(SEGMENTS)]
+    (tmp_path / "project").mkdir()
+    controller.open_project(tmp_path / "project", chosen)
+    assert host.process_events(until=lambda: controller.session.state.value == "open", timeout=60)
+    controller.project_panel.add_files(make_images(tmp_path / "images", 5))
+    assert host.process_events(until=lambda: len(controller.session.cases) == 5, timeout=60)
+    return controller.session
+
+
+def test_the_panel_opens_without_torch_and_says_what_to_do(widget: Any, screenshot: Callable[..., Path]) -> None:
+    assert "torch" not in {name.partition(".")[0] for name in vars(sys.modules["SemiSAMPlus"])}
+    ui = widget.ui
+    assert ui.projectLabel.text == "No project is open."
+    assert not ui.learnButton.enabled and ui.learnButton.toolTip == "No project is open"
+    assert not ui.addCasesButton.enabled and not ui.acceptButton.enabled
+    assert not ui.setupFrame.isVisible() and not ui.messageFrame.isVisible()
+    screenshot("empty-panel", widget.parent)
+
+
+def test_annotate_learn_review_accept_and_undo(
+    widget: Any, project: Any, host: Any, click: Callable[[Any], None], screenshot: Callable[..., Path]
+) -> None:
+    ui, controller = widget.ui, widget.controller
+    assert ui.casesTable.model().rowCount() == 5
+    assert ui.learnSummaryLabel.text == "Annotate at least one case, then press Learn."
+    for done, name in enumerate(("case0", "case1")):
+        controller.open_case(name)
+        paint(widget)
+        click(ui.finishAnnotationButton)
+        assert host.process_events(until=lambda done=done: project.cases.annotated == done + 1, timeout=30)
+    widget._parameterNode.minutes = 0.5
+    assert ui.learnSummaryLabel.text.startswith("2 annotated and 3 other cases, 0.5 minutes")
+
+    click(ui.learnButton)
+    assert ui.learnButton.text == "Stop"
+    assert host.process_events(until=lambda: len(project.jobs.training.history) > 2, timeout=120)
+    screenshot("learning", widget.parent)
+    assert host.process_events(until=lambda: not project.jobs.training.active, timeout=240)
+    assert project.jobs.training.problem is None and ui.learnButton.text == "Learn"
+    assert host.process_events(until=lambda: project.cases.counts().get("proposed") == 3, timeout=30)
+    assert ui.trustTable.rowCount > 0
+
+    controller.open_case("case3")
+    assert ui.proposalLabel.text.startswith("Proposal for case3, confidence")
+    assert ui.proposalSegmentsList.count == 2
+    screenshot("review", widget.parent)
+    click(ui.acceptButton)
+    assert host.process_events(until=lambda: project.cases.get("case3").state == "accepted", timeout=30)
+    click(ui.undoReviewButton)
+    assert host.process_events(until=lambda: project.cases.get("case3").state == "proposed", timeout=30)
+    click(ui.rejectButton)
+    assert host.process_events(until=lambda: project.cases.get("case3").state == "rejected", timeout=30)
+
+
+def test_half_done_work_is_kept_when_another_case_is_opened(widget: Any, project: Any, host: Any) -> None:
+    controller = widget.controller
+    controller.open_case("case0")
+    paint(widget)
+    controller.open_case("case1")
+    assert host.process_events(until=lambda: project.cases.get("case0").state == "in work", timeout=30)
+    controller.open_case("case0")
+    from SemiSAMPlusLib.scene.segments import find_segment, read_segment
+
+    scene = controller.case_scene
+    segment_id = find_segment(scene.annotation, "head")
+    assert read_segment(scene.annotation, segment_id, scene.grid).count > 100
+
+
+def test_a_killed_engine_is_told_in_words_and_restarted(
+    widget: Any, project: Any, host: Any, click: Callable[[Any], None]
+) -> None:
+    import os
+    import signal
+
+    ui = widget.ui
+    os.kill(project.client._process.pid, signal.SIGKILL)
+    assert host.process_events(until=lambda: project.state.value == "failed", timeout=30)
+    assert ui.messageLabel.text and "Traceback" not in ui.messageLabel.text
+    assert not ui.learnButton.enabled
+    click(ui.restartButton)
+    assert host.process_events(until=lambda: project.state.value == "open", timeout=60)
+    assert len(project.cases) == 5 and not ui.messageFrame.isVisible()
+
+
+def test_closing_the_scene_in_the_middle_keeps_the_work(widget: Any, project: Any, host: Any) -> None:
+    import slicer
+
+    widget.controller.open_case("case2")
+    paint(widget)
+    slicer.mrmlScene.Clear(False)
+    assert widget.controller.current_case() is None
+    assert host.process_events(until=lambda: project.cases.get("case2").state == "in work", timeout=30)
+    widget.controller.open_case("case2")
+    assert widget.controller.current_case() == "case2"
