@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os as operating_system
-from platform import system as platform_name
 import tempfile
+from platform import system as platform_name
 from typing import Any
 
 import slicer
