@@ -17,11 +17,11 @@ from Testing.host import (
     scripted_module,
     small_modules,
     widgets,
+    window,
 )
 from Testing.host.contract import contract
 from Testing.host.conversion import to_python
 from Testing.host.dialogs import dialogs
-from Testing.host.window import MainWindow
 from Testing.host.wrapping import asked_by_module_under_test, proxy_class, register_widget_class
 
 # slicer-core is a package of Python, so these are there; in Slicer they are not seen.
@@ -36,7 +36,7 @@ def assemble(testing: bool) -> application.SlicerApplication:
         raise RuntimeError("Another Qt application is running in this process; the host must make its own")
     flat_modules.install()
     widgets.register()
-    for part in (application, layout_manager, modules, io_manager):
+    for part in (application, layout_manager, modules, io_manager, window):
         for full_name, native_class in part.CLASSES.items():
             register_widget_class(full_name, native_class)
     _remove_extra_names()
@@ -54,7 +54,7 @@ def assemble(testing: bool) -> application.SlicerApplication:
     slicer.vtkMRMLScene.GlobalWarningDisplayOn()
     app.set_up(scene, logic)
     dialogs.watch()
-    app.window = MainWindow(app)
+    app.window = window.MainWindow(app)
     return app
 
 

@@ -1,7 +1,7 @@
 """Fixtures for tests of a scripted module in the host.
 
-Use them with `from Testing.host.fixtures import *` in a conftest.py. A test that asks for `host` gets a fresh scene, and
-fails at its end if a slot raised or if the module asked for something that a real Slicer does not have.
+Use them with `from Testing.host.fixtures import *` in a conftest.py. A test that asks for `host` gets a fresh scene,
+and fails at its end if a slot raised or if the module asked for something that a real Slicer does not have.
 """
 
 from __future__ import annotations

@@ -39,9 +39,10 @@ class LayoutManager(QtCore.QObject):
         self.layout_node = scene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode") or scene.AddNode(
             slicer.vtkMRMLLayoutNode()
         )
+        # The displayable managers ask for the logic of their slice when they are made.
+        application_logic.SetSliceLogics(self._logics)
         for name, label, orientation, color in SLICES:
             self._add_slice(name, label, orientation, color)
-        application_logic.SetSliceLogics(self._logics)
         view_node = scene.GetSingletonNode("1", "vtkMRMLViewNode")
         if view_node is None:
             view_node = slicer.vtkMRMLViewNode()

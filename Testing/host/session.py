@@ -108,4 +108,3 @@ def start(testing: bool = True) -> Host:
     if _host is None:
         _host = Host(testing)
     return _host
-

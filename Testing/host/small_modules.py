@@ -134,7 +134,9 @@ class SampleDataLogic:
     ) -> None:
         """Adds a data set to a category, as `slicer.modules.sampleDataSources` shows."""
         sources = slicer.modules.__dict__.setdefault("sampleDataSources", {})
-        sources.setdefault(category, []).append(SampleDataSource(sampleName or "", uris, fileNames, nodeNames, keywords))
+        sources.setdefault(category, []).append(
+            SampleDataSource(sampleName or "", uris, fileNames, nodeNames, keywords)
+        )
 
     @staticmethod
     def sourceForSampleName(sampleName: str) -> SampleDataSource | None:

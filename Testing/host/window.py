@@ -14,8 +14,6 @@ WINDOW_SIZE = (1500, 950)
 class MainWindow(QtWidgets.QMainWindow):
     """qSlicerMainWindow, as far as the host has one: no menus and no toolbars of Slicer."""
 
-    SLICER_NAME = "slicer.qSlicerMainWindow"
-
     def __init__(self, application: Any) -> None:
         super().__init__()
         self.setWindowTitle("Test host (not 3D Slicer)")
@@ -38,3 +36,6 @@ class MainWindow(QtWidgets.QMainWindow):
     def moduleSelector(self) -> None:
         """The host opens modules by `Host.open_module`, not by a selector."""
         return None
+
+
+CLASSES = {"slicer.qSlicerMainWindow": MainWindow}

@@ -48,8 +48,8 @@ class QtProxyType(type):
             message = f"type object '{full_name}' has no attribute '{name}'"
             raise contract().refuse(message) if asked_by_module_under_test() else AttributeError(message)
         value = getattr(cls._host_pyside, name, None)
-        if isinstance(value, enum.Enum):
-            constant = EnumInt(value)
+        if isinstance(value, enum.Enum | int):
+            constant = EnumInt(value) if isinstance(value, enum.Enum) else value
             setattr(cls, name, constant)
             return constant
         raise contract().lacks(f"The host does not emulate {full_name}.{name}")

@@ -88,7 +88,10 @@ def test_segments_table_lists_and_selects(slicer: Any, segmentation: Any) -> Non
     table.statusColumnVisible = True
     table.setSelectedSegmentIDs(["spleen"])
     table.setSelectedSegmentsStatus(3)
-    assert slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus(segmentation.GetSegmentation().GetSegment("spleen")) == 3
+    assert (
+        slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus(segmentation.GetSegmentation().GetSegment("spleen"))
+        == 3
+    )
 
 
 def test_segment_editor_keeps_its_state_in_its_node(slicer: Any, segmentation: Any, volume: Any) -> None:
@@ -180,7 +183,9 @@ def test_packages_are_never_installed(host: Any, slicer: Any) -> None:
     packaging_record.declined = False
 
 
-def test_volumes_and_segmentations_are_written_and_read(slicer: Any, segmentation: Any, volume: Any, tmp_path: Any) -> None:
+def test_volumes_and_segmentations_are_written_and_read(
+    slicer: Any, segmentation: Any, volume: Any, tmp_path: Any
+) -> None:
     assert slicer.util.saveNode(volume, str(tmp_path / "volume.nrrd"))
     assert slicer.util.saveNode(segmentation, str(tmp_path / "s.seg.nrrd"))
     again = slicer.util.loadVolume(str(tmp_path / "volume.nrrd"))

@@ -29,9 +29,7 @@ PROPERTY = "SlicerParameterName"
 class Connector:
     """Ties one widget to one parameter: a signal, a way to read and a way to write."""
 
-    def __init__(
-        self, widget: Any, signal: str, read: Callable[[], Any], write: Callable[[Any], None]
-    ) -> None:
+    def __init__(self, widget: Any, signal: str, read: Callable[[], Any], write: Callable[[Any], None]) -> None:
         self.widget, self._signal, self.read, self.write = widget, signal, read, write
         self._slot: Callable[..., None] | None = None
 

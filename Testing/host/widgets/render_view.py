@@ -34,6 +34,8 @@ class RenderView(QtWidgets.QWidget):
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
         self._interactor.SetEnableRender(False)
+        # VTK's own style would take the events before Slicer's displayable managers see them.
+        self._interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
         self._image = QtGui.QImage()
         self._timer = QtCore.QTimer(self)
         self._timer.setSingleShot(True)

@@ -84,6 +84,7 @@ class SegmentEditorWidget(QtWidgets.QWidget):
         super().__init__(*arguments)
         self._scene: Any = None
         self._node: Any = None
+        self._updating = False
         self._seen: tuple[Any, Any, str] = (None, None, "")
         self._observer = SceneObserver(self)
         self._history = slicer.vtkSegmentationHistory()
@@ -177,13 +178,25 @@ class SegmentEditorWidget(QtWidgets.QWidget):
 
     def updateWidgetFromMRML(self) -> None:
         """Shows what the editor node says."""
+        if self._updating:
+            return
+        self._updating = True
+        try:
+            self._choose_first_segment(self.segmentationNode())
+            changes = self._show()
+        finally:
+            self._updating = False
+        for signal, value in changes:
+            signal.emit(value)
+
+    def _show(self) -> list[tuple[Any, Any]]:
+        """Shows the state; the result is the signals to emit, with their values."""
         segmentation, volume = self.segmentationNode(), self.sourceVolumeNode()
         before = self._seen
         if segmentation is not before[0]:
             self._history.SetSegmentation(segmentation.GetSegmentation() if segmentation is not None else None)
             self._segmentations.setCurrentNode(segmentation)
             self._table.setSegmentationNode(segmentation)
-        self._choose_first_segment(segmentation)
         segment = self.currentSegmentID()
         self._seen = (segmentation, volume, segment)
         if volume is not before[1]:
@@ -193,13 +206,14 @@ class SegmentEditorWidget(QtWidgets.QWidget):
         for name, button in self._buttons.items():
             button.setChecked(name == active)
             button.setEnabled(segmentation is not None)
+        changes: list[tuple[Any, Any]] = []
         if segmentation is not before[0]:
-            self.segmentationNodeChanged.emit(segmentation)
+            changes.append((self.segmentationNodeChanged, segmentation))
         if volume is not before[1]:
-            self.sourceVolumeNodeChanged.emit(volume)
-            self.masterVolumeNodeChanged.emit(volume)
+            changes += [(self.sourceVolumeNodeChanged, volume), (self.masterVolumeNodeChanged, volume)]
         if segment != before[2]:
-            self.currentSegmentIDChanged.emit(segment)
+            changes.append((self.currentSegmentIDChanged, segment))
+        return changes
 
     def _choose_first_segment(self, segmentation: Any) -> None:
         """A segmentation with segments always has a current one."""

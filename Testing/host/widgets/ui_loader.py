@@ -10,7 +10,17 @@ from Testing.host import signals
 from Testing.host.contract import contract
 
 # What Qt Designer writes for layouts and items is no property of a class.
-NOT_PROPERTIES = {"geometry", "spacing", "text", "icon", "toolTip", "flags", "background", "foreground", "textAlignment"}
+NOT_PROPERTIES = {
+    "geometry",
+    "spacing",
+    "text",
+    "icon",
+    "toolTip",
+    "flags",
+    "background",
+    "foreground",
+    "textAlignment",
+}
 
 
 class UiLoader(QtUiTools.QUiLoader):
@@ -82,4 +92,3 @@ class UiLoader(QtUiTools.QUiLoader):
 
 
 CLASSES = {"qt.QUiLoader": UiLoader}
-

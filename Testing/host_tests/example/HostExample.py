@@ -127,10 +127,7 @@ class HostExampleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         """The module was left."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._checkCanApply)
+        self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):
         """The scene goes."""
