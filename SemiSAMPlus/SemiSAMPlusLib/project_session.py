@@ -85,7 +85,7 @@ class ProjectSession:
         self._set_state(SessionState.OPENING)
         self.client.start()
         described = [{"value": item.value, "name": item.name, "color": list(item.color)} for item in segments]
-        fields = {"project": self.project, "segments": described, "copy": copy_images}
+        fields = {"segments": described, "copy": copy_images}
         self.client.request("create", fields, on_done=self._on_described, on_error=self._on_open_failed)
 
     def restart(self) -> None:
