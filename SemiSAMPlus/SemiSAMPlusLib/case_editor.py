@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from .cases import CaseInfo, CaseList, SegmentInfo
 from .pending import PendingAnnotations
-from .scene.case_scene import CaseScene
+from .scene.case_scene import CaseScene, Snapshot
+from .scene.mask_files import MaskFileError
 from .scene.segments import SegmentStatus, find_segment, status_of
 from .signals import Signal
 from .worker_client import ErrorCallback, WorkerRequest
@@ -76,7 +77,8 @@ class CaseEditor:
         self.opened = Signal()
         self.proposal_waiting = Signal()
         self.failed = Signal()
-        self._undo: list[tuple[str, CaseInfo]] = []  # what was done last, and the case as it was before
+        # The case as it was before an accept or reject, and before an accept the annotation in the scene.
+        self._undo: list[tuple[CaseInfo, Snapshot | None]] = []
         session.cases_changed.connect(self._on_cases_changed)
 
     @property
@@ -133,9 +135,10 @@ class CaseEditor:
         if case is None:
             return False
         as_proposed = not self.scene.proposal_changed and not self.scene.annotation_changed
+        before = self.scene.snapshot()
         if not self.scene.accept(names):
             return False
-        self._undo.append(("accept", case))
+        self._undo.append((case, before))
         if as_proposed and case.proposal is not None:
             # The engine does the same with its files, and notes from which proposal the annotation comes.
             self.scene.settle()
@@ -149,7 +152,7 @@ class CaseEditor:
         case = self._current()
         if case is None or self.scene.proposal is None:
             return False
-        self._undo.append(("reject", case))
+        self._undo.append((case, None))
         self.scene.reject()
         self._session.reject(case.name, on_done=on_done, on_error=self._on_error)
         return True
@@ -163,10 +166,9 @@ class CaseEditor:
         """Take back the last accept or reject of the open case, in the scene and in the project."""
         if not self._undo or self._current() is None:
             return False
-        what, before = self._undo.pop()
+        before, annotation = self._undo.pop()
         self.scene.reconsider()
-        if what == "accept":
-            self.scene.undo()
+        if annotation is not None and self.scene.restore(annotation):
             self.scene.settle()
         self._session.take_back(before, on_done=on_done, on_error=self._on_error)
         return True
@@ -218,7 +220,10 @@ class CaseEditor:
         if newer and (self.scene.proposal_changed or self._undo):
             self.proposal_waiting.emit(case.name)
         elif newer:
-            self.scene.show_proposal(case)
+            try:
+                self.scene.show_proposal(case)
+            except MaskFileError as error:
+                self.failed.emit(WorkerError("volume", str(error)))
 
     def _on_error(self, error: WorkerError) -> None:
         if not error.cancelled:

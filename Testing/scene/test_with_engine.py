@@ -49,6 +49,9 @@ class Desk:
         self.session = ProjectSession(folder / "Projekt 名", self.client, author="tester")
         self.editor = CaseEditor(self.session, CaseScene(scene))
         self.failures: list[Any] = []
+        self.session.state_changed.connect(
+            lambda state: self.session.problem and self.failures.append(self.session.problem)
+        )
         self.session.failed.connect(self.failures.append)
         self.editor.failed.connect(self.failures.append)
         self.session.create(SEGMENTS)
@@ -175,6 +178,7 @@ def test_a_killed_engine_loses_nothing_and_goes_on(desk: Desk) -> None:
     assert desk.client.hello is not None
     os.kill(desk.client.hello.pid, signal.SIGKILL)
     desk.loop.run_until(lambda: desk.session.state is SessionState.FAILED)
+    desk.failures.clear()
     assert "crashed" in desk.session.problem.text
     desk.editor.close()  # no engine to send it to
     desk.loop.run_until(lambda: desk.failures)

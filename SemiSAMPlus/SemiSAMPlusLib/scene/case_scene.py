@@ -23,11 +23,12 @@ from .segments import (
     read_segment,
     segment_ids,
     set_status,
+    status_of,
     write_segment,
 )
 from .view_state import ViewState, show_in_slice_views
 
-_ROLES = ("annotation", "proposal")
+Snapshot = dict[str, tuple[Patch, SegmentStatus]]
 
 
 class CaseScene:
@@ -258,6 +259,26 @@ class CaseScene:
         for key in segment_ids(proposal).values():
             set_status(proposal, key, SegmentStatus.FLAGGED)
             proposal.GetDisplayNode().SetSegmentVisibility(key, True)
+
+    def snapshot(self) -> Snapshot | None:
+        """The annotation as it is now, for ``restore``; None when it is gone."""
+        node, grid = self.annotation, self.grid
+        if node is None or grid is None:
+            return None
+        return {name: (read_segment(node, key, grid), status_of(node, key)) for name, key in segment_ids(node).items()}
+
+    def restore(self, snapshot: Snapshot) -> bool:
+        """Make the annotation what it was; later edits go, but the undo history has them. False when it is gone."""
+        node = self.annotation
+        if node is None:
+            return False
+        self.undo_history.save(node)
+        for name, (patch, status) in snapshot.items():
+            key = find_segment(node, name)
+            if key is not None:
+                write_segment(node, key, patch)
+                set_status(node, key, status)
+        return True
 
     def undo(self) -> bool:
         """Take back the last change that the program made to the annotation; False when there is none."""

@@ -1,0 +1,166 @@
+"""The open case between scene and project: what is sent when, and what a person finds again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("slicer", reason="slicer-core is not installed: pip install slicer-core")
+pytest.importorskip("SimpleITK", reason="SimpleITK is not installed: the tests write their files with it")
+
+import dataclasses
+
+import numpy as np
+
+import images
+from SemiSAMPlusLib.case_editor import CaseEditor
+from SemiSAMPlusLib.cases import CaseInfo, CaseList, MaskInfo
+from SemiSAMPlusLib.pending import PendingAnnotations
+from SemiSAMPlusLib.scene.case_scene import CaseScene
+from SemiSAMPlusLib.signals import Signal
+from test_case_scene import NAMES, SEGMENTS, case, labels, paint, voxels
+
+BOX = (slice(0, 2), slice(0, 2), slice(0, 2))
+
+
+class Session:
+    """Notes what it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cases = CaseList()
+        self.segments = SEGMENTS
+        self.pending = PendingAnnotations(folder)
+        self.cases_changed = Signal()
+        self.asked: list[tuple[Any, ...]] = []
+
+    def annotate(self, name: str, *, finished: bool, on_done: Any = None, on_error: Any = None) -> None:
+        self.pending.put(name, finished=finished)
+        self.asked.append(("annotate", name, finished))
+
+    def accept(self, name: str, segments: Any = None, *, on_done: Any = None, on_error: Any = None) -> None:
+        self.asked.append(("accept", name, segments))
+
+    def reject(self, name: str, *, on_done: Any = None, on_error: Any = None) -> None:
+        self.asked.append(("reject", name))
+
+    def take_back(self, before: CaseInfo, *, on_done: Any = None, on_error: Any = None) -> None:
+        self.asked.append(("take back", before.state))
+
+    def put(self, item: CaseInfo) -> None:
+        self.cases.put(item)
+        self.cases_changed.emit([item.name])
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    made = Session(tmp_path / "project")
+    (tmp_path / "data").mkdir()
+    made.put(case(tmp_path / "data"))
+    return made
+
+
+@pytest.fixture
+def editor(session: Session, scene: Any) -> CaseEditor:
+    made = CaseEditor(session, CaseScene(scene))
+    made.open("a")
+    return made
+
+
+def test_closing_an_untouched_case_sends_nothing(editor: CaseEditor, session: Session) -> None:
+    editor.close()
+    assert session.asked == [] and editor.name is None
+
+
+@pytest.mark.parametrize(("state", "finished"), [("in work", False), ("annotated", True)])
+def test_closing_a_case_keeps_its_edits(editor: CaseEditor, session: Session, state: str, finished: bool) -> None:
+    session.cases.put(dataclasses.replace(session.cases.get("a"), state=state))
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.close()
+    assert session.asked == [("annotate", "a", finished)]
+    # The engine has not answered yet: what was drawn is found again nevertheless.
+    editor.open("a")
+    assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
+    assert not editor.scene.annotation_changed
+
+
+def test_closing_the_scene_keeps_edits_too(editor: CaseEditor, session: Session, scene: Any) -> None:
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.on_scene_start_close()
+    scene.Clear(False)
+    assert session.asked == [("annotate", "a", False)]
+    editor.open("a")
+    assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
+
+
+def test_a_proposal_that_was_not_edited_is_accepted_by_the_engine(editor: CaseEditor, session: Session) -> None:
+    assert editor.accept(["head"])
+    assert session.asked == [("accept", "a", ["head"])]
+    editor.close()
+    assert len(session.asked) == 1
+
+
+def test_edits_beside_an_accepted_segment_are_not_lost(editor: CaseEditor, session: Session) -> None:
+    paint(editor.scene.annotation, "tail", BOX, editor.scene.volume)
+    assert editor.accept(["head"])
+    assert session.asked == [("annotate", "a", False)]  # the tail is still to be finished
+    assert voxels(editor.scene.annotation, "tail", editor.scene.volume)[BOX].all()
+    assert editor.accept()
+    assert session.asked[-1] == ("accept", "a", None)
+
+
+def test_undo_brings_the_annotation_back_also_after_later_edits(editor: CaseEditor, session: Session) -> None:
+    volume = editor.scene.volume
+    paint(editor.scene.annotation, "tail", BOX, volume)
+    editor.accept()
+    paint(editor.scene.annotation, "head", (slice(10, 12), slice(0, 2), slice(0, 2)), volume)
+    assert editor.undo()
+    assert not voxels(editor.scene.annotation, "head", volume).any()
+    assert voxels(editor.scene.annotation, "tail", volume).sum() == 8
+    assert session.asked[-1] == ("take back", "proposed") and not editor.undo()
+
+
+def test_a_newer_proposal_is_shown_unless_the_old_one_was_edited(
+    editor: CaseEditor, session: Session, tmp_path: Path
+) -> None:
+    waiting: list[str] = []
+    editor.proposal_waiting.connect(waiting.append)
+    path = tmp_path / "newer.seg.nrrd"
+    images.write_mask(path, (labels() == 1).astype(np.uint8), NAMES)
+    newer = dataclasses.replace(session.cases.get("a"), proposal=MaskInfo(path, 2, {}))
+    session.put(newer)
+    volume = editor.scene.volume
+    assert not voxels(editor.scene.proposal, "tail", volume).any() and waiting == []
+    paint(editor.scene.proposal, "tail", BOX, volume)
+    session.put(dataclasses.replace(newer, proposal=MaskInfo(path, 3, {})))
+    assert waiting == ["a"] and voxels(editor.scene.proposal, "tail", volume).any()
+    editor.show_newest_proposal()
+    assert not voxels(editor.scene.proposal, "tail", volume).any()
+
+
+def test_a_damaged_newer_proposal_is_told(editor: CaseEditor, session: Session, tmp_path: Path) -> None:
+    failures: list[Any] = []
+    editor.failed.connect(failures.append)
+    bad = MaskInfo(tmp_path / "gone.seg.nrrd", 2, {})
+    session.put(dataclasses.replace(session.cases.get("a"), proposal=bad))
+    assert "gone.seg.nrrd" in failures[0].text
+
+
+def test_a_case_that_leaves_the_project_leaves_the_scene(editor: CaseEditor, session: Session, scene: Any) -> None:
+    opened: list[str | None] = []
+    editor.opened.connect(opened.append)
+    session.cases.remove("a")
+    session.cases_changed.emit(["a"])
+    assert opened == [None] and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_deleted_nodes_make_every_action_harmless(editor: CaseEditor, session: Session, scene: Any) -> None:
+    scene.RemoveNode(editor.scene.annotation)
+    assert not editor.accept() and not editor.undo() and not editor.keep_changes()
+    editor.finish()
+    scene.RemoveNode(editor.scene.proposal)
+    assert not editor.reject()
+    scene.Clear(True)
+    editor.close()
+    assert session.asked == []
