@@ -42,6 +42,8 @@ class CasesTable:
         view.setEditTriggers(qt.QTableView.NoEditTriggers)
         view.verticalHeader().setVisible(False)
         view.horizontalHeader().setStretchLastSection(True)
+        for column, width in ((NAME, 130), (STATE, 80), (CONFIDENCE, 75)):
+            view.setColumnWidth(column, width)
         view.sortByColumn(NAME, qt.Qt.AscendingOrder)
         states.addItem(_("All states"), "")
         for state in STATES:

@@ -10,6 +10,7 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.io_manager import IOManager
 from Testing.host.layout_manager import LayoutManager
 from Testing.host.modules import ModuleManager

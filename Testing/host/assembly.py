@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 from PySide6 import QtWidgets
+
 from Testing.host import (
     application,
     flat_modules,

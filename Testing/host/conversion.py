@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6 import QtCore
+
 from Testing.host import failures
 
 

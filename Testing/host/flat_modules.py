@@ -8,6 +8,7 @@ import types
 from typing import Any
 
 from PySide6 import QtCore
+
 from Testing.host.contract import contract
 from Testing.host.conversion import EnumInt
 from Testing.host.wrapping import asked_by_module_under_test, proxy_class

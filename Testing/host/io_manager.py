@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 from PySide6 import QtCore
+
 from Testing.host.contract import contract
 
 STORED_BY = {

@@ -11,6 +11,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.mrml_views import SliceWidget, ThreeDWidget
 from Testing.host.widgets.plots import PlotWidget
 from Testing.host.widgets.render_view import RenderPause, RenderView

@@ -7,6 +7,7 @@ from typing import Any
 
 import shiboken6
 from PySide6 import QtCore
+
 from Testing.host import failures
 from Testing.host.contract import WRAPPER_METHODS, contract
 from Testing.host.conversion import (

@@ -10,6 +10,7 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host import failures
 from Testing.host.contract import contract
 from Testing.host.conversion import to_python

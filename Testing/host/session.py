@@ -25,6 +25,7 @@ class Host:
             os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
         protect_constants()
         import slicer
+
         from Testing.host import assembly
         from Testing.host.dialogs import dialogs
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import shiboken6
 from PySide6 import QtCore
+
 from Testing.host import failures
 from Testing.host.contract import contract
 from Testing.host.conversion import Wrapping, to_python, to_qt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6 import QtCore, QtWidgets
+
 from Testing.host.widgets.mrml_basic import ModulePanel
 
 PANEL_WIDTH = 390

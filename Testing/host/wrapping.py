@@ -13,6 +13,7 @@ from typing import Any
 
 import shiboken6
 from PySide6 import QtCore, QtGui, QtNetwork, QtWidgets
+
 from Testing.host import members, signals
 from Testing.host.contract import ALIASES, WRAPPER_METHODS, NotInHost, contract
 from Testing.host.conversion import EnumInt, Wrapping, call, to_python, to_qt

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from Testing.host.fixtures import *  # noqa: F403
 
 EXAMPLE = Path(__file__).parent / "example" / "HostExample.py"

@@ -31,6 +31,7 @@ def is_masked(proxy_class: Any, name: str) -> bool:
 
 def test_widgets_of_the_host_declare_members_in_the_kinds_of_the_contract(host: Any) -> None:
     from PySide6.QtCore import Property, QObject, Signal
+
     from Testing.host.contract import contract
     from Testing.host.widgets import WIDGET_CLASSES
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from Testing.host.fixtures import *  # noqa: F403
 
 ROOT = Path(__file__).resolve().parents[2]

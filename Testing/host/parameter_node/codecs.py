@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, MutableMapping, MutableSequence
 from typing import Any
 
 import slicer
+
 from Testing.host.parameter_node.annotations import IsInstance, NotNone, Validator, split
 
 

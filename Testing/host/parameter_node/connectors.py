@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
+
 from Testing.host.parameter_node.annotations import (
     Choice,
     Decimals,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
+
 from Testing.host import failures
 from Testing.host.parameter_node import connectors
 from Testing.host.parameter_node.annotations import Default, first, split

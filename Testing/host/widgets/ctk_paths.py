@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.common import stored_property
 
 

@@ -8,6 +8,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.common import SceneObserver
 from Testing.host.widgets.mrml_basic import SCENE_SIGNALS
 from Testing.host.widgets.render_view import RenderView

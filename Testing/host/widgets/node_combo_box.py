@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.common import SceneObserver, stored_property
 
 NODE = "vtkMRMLNode*"

@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.common import SceneObserver
 from Testing.host.widgets.mrml_basic import SCENE_SIGNALS
 

@@ -12,6 +12,7 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.common import SceneObserver, stored_property
 from Testing.host.widgets.node_combo_box import NodeComboBox
 from Testing.host.widgets.segments_table import SegmentsTableView

@@ -7,6 +7,7 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
+
 from Testing.host.widgets.common import SceneObserver, stored_property
 from Testing.host.widgets.mrml_basic import SCENE_SIGNALS
 
