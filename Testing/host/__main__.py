@@ -23,7 +23,6 @@ def main(arguments: list[str]) -> int:
         host.slicer.app.layoutManager().resetSliceViews()
     if options.module:
         module = host.load_module(options.module)
-        window.show_module(host.application.moduleManager().module(module.name).widgetRepresentation())
         host.open_module(module.name)
     host.process_events(lambda: False, timeout=0.3)
     if options.screenshot:

@@ -19,7 +19,7 @@ from Testing.host import failures
 class EnumInt(int):
     """A constant of an enumeration: an int that remembers which constant it is.
 
-    Operations on it give plain ints, as `|` of two flags does in PythonQt.
+    As in PythonQt `|` of two flags is an int again; it remembers of which enumeration, to find the right overload.
     """
 
     member: enum.Enum
@@ -28,6 +28,15 @@ class EnumInt(int):
         value = super().__new__(cls, member.value)
         value.member = member
         return value
+
+    def __or__(self, other: Any) -> Any:
+        if (
+            isinstance(other, EnumInt)
+            and isinstance(self.member, enum.Flag)
+            and type(self.member) is type(other.member)
+        ):
+            return EnumInt(self.member | other.member)
+        return int(self) | int(other)
 
 
 class Wrapping:

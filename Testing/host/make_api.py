@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 API_FILE = Path(__file__).with_name("slicer_api.json")
-# The languages and countries of QLocale alone would be a tenth of the file.
+# The languages and countries of QLocale alone would be a tenth of the file; slicer.util itself needs two of them.
 LEFT_OUT_ENUMERATIONS = {"Language", "Country", "Script"}
+KEPT_CONSTANTS = {"C", "English", "UnitedStates"}
 
 
 def kinds_of_class(members: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def kinds_of_class(members: dict[str, Any]) -> dict[str, Any]:
     constants = []
     for name, type_name in members.get("properties", {}).items():
         if name[0].isupper() and type_name not in ("int", "bool", "str", "float", "tuple"):
-            if type_name not in LEFT_OUT_ENUMERATIONS:
+            if type_name not in LEFT_OUT_ENUMERATIONS or name in KEPT_CONSTANTS:
                 constants.append(name)
         else:
             value_types.setdefault(type_name, []).append(name)

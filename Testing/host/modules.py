@@ -53,6 +53,7 @@ class ScriptedModuleWidget(MRMLWidget):
     def __init__(self, module: ScriptedModule) -> None:
         super().__init__()
         self._module = module
+        self.module_name = module.property("name")
         self._entered = False
         self.widget: Any = None
         QtWidgets.QVBoxLayout(self)

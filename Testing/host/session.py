@@ -43,21 +43,19 @@ class Host:
 
         module = load_module(str(file_path))
         self.loaded.append(module)
+        # Slicer tells this once, when all modules are there; here each module hears it after it was loaded.
+        self.application.startupCompleted.emit()
         return to_python(module)
 
     def open_module(self, name: str) -> Any:
         """Opens a module as the user does: its panel is made and entered. The result is its widget in Python."""
-        representation = self._representation(name)
-        representation.show()
-        representation.enter()
+        representation = self.application.window.show_module(name)
         self.process_events()
         return representation.widget
 
     def close_module(self, name: str) -> None:
         """Leaves a module."""
-        representation = self._representation(name)
-        representation.exit()
-        representation.hide()
+        self.application.moduleManager().module(name).widgetRepresentation().exit()
 
     def unload_modules(self) -> None:
         """What happens to the modules when Slicer ends."""
@@ -66,9 +64,6 @@ class Host:
         for module in self.loaded:
             failures.guarded("unloading", unload_module, module)
         self.loaded.clear()
-
-    def _representation(self, name: str) -> Any:
-        return self.application.moduleManager().module(name).widgetRepresentation()
 
     # Time
     def process_events(self, until: Callable[[], bool] | None = None, timeout: float = 5.0) -> bool:

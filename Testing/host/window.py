@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6 import QtCore, QtWidgets
+from PySide6.QtCore import Property, Signal
 
+from Testing.host.contract import contract
 from Testing.host.widgets.mrml_basic import ModulePanel
 
 PANEL_WIDTH = 390
@@ -30,13 +32,49 @@ class MainWindow(QtWidgets.QMainWindow):
         self.setCentralWidget(splitter)
         self.statusBar()
 
-    def show_module(self, representation: QtWidgets.QWidget) -> None:
-        """Puts a module's panel into the column at the left."""
+        self._modules = application.moduleManager()
+        self._selector = ModuleSelector(self)
+
+    def show_module(self, name: str) -> Any:
+        """Leaves the module that is open and opens another; the result is the parent of its widget."""
+        module = self._modules.module(name)
+        if module is None:
+            raise contract().lacks(f"The host has not loaded a module {name}")
+        before = self._panel.takeWidget()
+        representation = module.widgetRepresentation()
+        if before is not None and before is not representation:
+            before.exit()
         self._panel.setWidget(representation)
+        representation.show()
+        representation.enter()
+        return representation
 
-    def moduleSelector(self) -> None:
-        """The host opens modules by `Host.open_module`, not by a selector."""
-        return None
+    def shown_module(self) -> str:
+        """Name of the module that is open."""
+        representation = self._panel.widget()
+        return str(representation.module_name) if representation is not None else ""
+
+    def moduleSelector(self) -> ModuleSelector:
+        """What `slicer.util.selectModule` opens modules with."""
+        return self._selector
 
 
-CLASSES = {"slicer.qSlicerMainWindow": MainWindow}
+class ModuleSelector(QtWidgets.QToolBar):
+    """qSlicerModuleSelectorToolBar: opens modules by name; it is never seen."""
+
+    moduleSelected = Signal(str)
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        self.hide()
+
+    def selectModule(self, name: str) -> None:
+        """Opens a module."""
+        self._window.show_module(name)
+        self.moduleSelected.emit(name)
+
+    selectedModule = Property(str, lambda self: self._window.shown_module())
+
+
+CLASSES = {"slicer.qSlicerMainWindow": MainWindow, "slicer.qSlicerModuleSelectorToolBar": ModuleSelector}

@@ -123,9 +123,12 @@ class QtProxy(metaclass=QtProxyType):
 
     def __repr__(self) -> str:
         native = self._host_object
-        if isinstance(native, QtCore.QObject) and shiboken6.isValid(native):
+        if not shiboken6.isValid(native):
+            return f"{type(self).__name__} (destroyed)"
+        if isinstance(native, QtCore.QObject):
             return f"{type(self).__name__} ({self._host_name}, name='{native.objectName()}')"
-        return f"{type(self).__name__} ({native!r})"
+        # An index may point into a model that is gone: PySide would look there for its text.
+        return f"{type(self).__name__} ({'C++ object' if isinstance(native, QtCore.QModelIndex) else repr(native)})"
 
     def __add__(self, other: Any) -> Any:
         return to_python(self._host_object + to_qt(other))

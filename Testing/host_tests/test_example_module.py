@@ -84,3 +84,11 @@ def test_self_test_runs(example_module: Any, slicer: Any) -> None:
 
 def test_panel_can_be_seen(example: Any, screenshot: Any) -> None:
     assert screenshot("example", example.parent).stat().st_size > 5000
+
+
+def test_module_is_opened_by_its_name(example_module: Any, host: Any, slicer: Any) -> None:
+    slicer.util.selectModule("HostExample")
+    assert slicer.util.selectedModule() == "HostExample"
+    assert slicer.modules.HostExampleWidget.parent.isEntered
+    host.close_module("HostExample")
+    assert not slicer.modules.HostExampleWidget.parent.isEntered
