@@ -134,19 +134,23 @@ def test_one_volume_of_a_real_time_series_keeps_its_place(tmp_path, name):
         assert np.allclose(image.TransformIndexToPhysicalPoint(position[::-1].tolist()), place, atol=1e-3)
 
 
-def test_the_full_size_ct_is_fast():
-    volume = read_image(DATA / "chaos_ct/ct.nii.gz")
+def test_reading_and_resampling_a_full_size_ct_cost_a_few_plain_readings():
+    """In processor time, so that a busy machine does not matter; 78 x 512 x 512 voxels."""
+
+    def seconds(action):
+        start = time.process_time()
+        action()
+        return time.process_time() - start
+
+    path = DATA / "chaos_ct/ct.nii.gz"
+    volume = read_image(path)
     work = working_geometry(volume.geometry, (2.0, 1.5, 1.5))
     probabilities = np.random.default_rng(0).random((1, *work.shape), np.float32)
-    timings = {}
-    for name, action in {
-        "read": lambda: read_image(DATA / "chaos_ct/ct.nii.gz"),
-        "hash": lambda: content_hash(volume),
-        "to the working grid": lambda: resample_image(volume, work),
-        "probabilities back": lambda: resample_probabilities(probabilities, work, volume.geometry),
-    }.items():
-        start = time.perf_counter()
-        action()
-        timings[name] = time.perf_counter() - start
-    # Each takes 0.1 to 0.3 s; the bound leaves room for a busy machine.
-    assert max(timings.values()) < 2.0, timings
+    plain = seconds(lambda: sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    ratios = {
+        "read": seconds(lambda: read_image(path)) / plain,
+        "hash": seconds(lambda: content_hash(volume)) / plain,
+        "to the working grid": seconds(lambda: resample_image(volume, work)) / plain,
+        "probabilities back": seconds(lambda: resample_probabilities(probabilities, work, volume.geometry)) / plain,
+    }
+    assert max(ratios.values()) < 8, ratios

@@ -91,7 +91,10 @@ class _Round:
         self.student = make_network(self.plan).to(self.plan.device)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=self.plan.learning_rate, weight_decay=self.plan.weight_decay, fused=True
+            self.student.parameters(),
+            lr=self.plan.learning_rate,
+            weight_decay=self.plan.weight_decay,
+            fused=self.plan.device != "mps",
         )
         state = None
         if not options.fresh:
