@@ -17,8 +17,12 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/semisam demo
 
+# The parts run in processes of their own: the engine never sees Slicer, the module never sees torch.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest Testing/engine
+	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/scene
+	$(BIN)/python -m pytest Testing/host_tests
+	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,5 +38,5 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Python 3.11 or 3.12 is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install $(TORCH)
-	$(BIN)/python -m pip install -e '.[dev]'
+	$(BIN)/python -m pip install -e '.[dev,host]'
 	touch $@
