@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from event_loop import EventLoop
-
-ROOT = Path(__file__).resolve().parents[2]
-
-VOLUMES = ROOT.parent / "shared" / "data" / "volumes"
 
 
 @pytest.fixture

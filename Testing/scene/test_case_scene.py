@@ -15,12 +15,12 @@ import SimpleITK as sitk
 import slicer
 
 import images
-from conftest import VOLUMES
+from places import VOLUMES
 from SemiSAMPlusLib.cases import CaseInfo, MaskInfo, SegmentInfo
 from SemiSAMPlusLib.scene.case_scene import CaseScene
 from SemiSAMPlusLib.scene.grids import Grid, Patch
 from SemiSAMPlusLib.scene.images import ImageError, load_image
-from SemiSAMPlusLib.scene.mask_files import MaskFileError, export_labelmap
+from SemiSAMPlusLib.scene.mask_files import MaskFileError, export_labelmap, write_segmentation
 from SemiSAMPlusLib.scene.nodes import Logics
 from SemiSAMPlusLib.scene.preview import PromptPreview
 from SemiSAMPlusLib.scene.segments import (
@@ -122,6 +122,10 @@ def test_a_saved_annotation_lies_on_the_original_grid(scene: Any, tmp_path: Path
     file = sitk.ReadImage(str(tmp_path / "a.nrrd"))
     for value, name in NAMES.items():
         assert np.array_equal(images.read_segment(path, name, file), labels() == value)
+    export = tmp_path / "whole.seg.nrrd"
+    write_segmentation(case_scene.annotation, export)
+    assert sitk.ReadImage(str(export)).GetSize() == file.GetSize()
+    assert np.array_equal(images.read_segment(export, "tail", file), labels() == 2)
     assert [item.name for item in path.parent.iterdir()] == ["a.seg.nrrd"]  # no temporaries
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 import images
-from conftest import VOLUMES
+from places import VOLUMES
 from SemiSAMPlusLib.prompt_session import PromptError, PromptSession
 from SemiSAMPlusLib.scene.grids import Grid, Patch
 from SemiSAMPlusLib.scene.images import load_image

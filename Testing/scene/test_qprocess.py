@@ -6,15 +6,12 @@ import importlib
 import json
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conftest import ROOT
+from places import API
 from SemiSAMPlusLib.process import Launch
-
-API = ROOT.parent / "shared" / "reference" / "pythonqt_api.json"
 
 
 def fake_class(api: dict[str, Any], name: str) -> type:
@@ -64,7 +61,7 @@ class Listener:
 
 @pytest.fixture
 def qt(monkeypatch: pytest.MonkeyPatch) -> Any:
-    if not Path(API).exists():
+    if not API.exists():
         pytest.skip(f"the API of a real Slicer is not at {API}")
     api = json.loads(API.read_text())
     module = types.ModuleType("qt")

@@ -201,7 +201,7 @@ class CaseScene:
         node = self.annotation
         if node is None or self.volume is None:
             return False
-        write_segmentation(node, path)
+        write_segmentation(node, path, for_engine=True)
         self._settle("annotation")
         return True
 

@@ -149,7 +149,7 @@ class Patch:
         corners = np.stack([mapping @ first, mapping @ last])[:, :3]
         start = np.rint(corners.min(axis=0)).astype(int)
         voxels = self.voxels.transpose(2, 1, 0)  # i, j, k
-        voxels = np.flip(voxels, [axis for axis in range(3) if signs[axis] < 0])
+        voxels = np.flip(voxels, tuple(axis for axis in range(3) if signs[axis] < 0))
         voxels = voxels.transpose(np.argsort(order))
         i, j, k = (int(number) for number in start)
         return Patch(grid, (k, j, i), np.ascontiguousarray(voxels.transpose(2, 1, 0)))

@@ -65,16 +65,18 @@ def read_patch(path: Path, grid: Grid) -> Patch:
     return patch_of_image(image, grid).cropped()
 
 
-def write_segmentation(node: Any, path: Path) -> None:
+def write_segmentation(node: Any, path: Path, *, for_engine: bool = False) -> None:
     """Write a segmentation node as .seg.nrrd, atomically: the file is wholly there or not at all. Raises MaskFileError.
 
-    It is on the grid of the node's reference volume; the engine matches the segments by their names.
+    It is on the grid of the node's reference volume. ``for_engine`` writes only the part that the segments fill, and
+    uncompressed: the engine puts it in its place, and the window does not freeze for it.
     """
     # The ending tells Slicer the format, so the temporary file needs it, too.
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     storage = slicer.vtkMRMLSegmentationStorageNode()
     storage.SetFileName(str(temporary))
-    storage.SetUseCompression(True)
+    storage.SetUseCompression(not for_engine)
+    storage.SetCropToMinimumExtent(for_engine)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not storage.WriteData(node):

@@ -47,7 +47,7 @@ class Logics:
 
     def __init__(self, scene: Any) -> None:
         self.scene = scene
-        modules = getattr(slicer, "modules", None)
+        modules: Any = getattr(slicer, "modules", None)
         own = modules is None or not hasattr(modules, "volumes") or scene is not slicer.mrmlScene
         if own:
             application = slicer.vtkSlicerApplicationLogic()

@@ -37,7 +37,7 @@ def is_whole_nrrd(path: Path) -> bool:
 def _header(file: BinaryIO) -> dict[str, str]:
     if not file.readline(64).startswith(b"NRRD000"):
         raise ValueError("no NRRD file")
-    fields = {}
+    fields: dict[str, str] = {}
     while True:
         line = file.readline(_HEADER_BYTES)
         if not line or file.tell() > _HEADER_BYTES:
