@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,10 @@ class CaseInfo:
         return self.state == "proposed"
 
 
+@cache
 def state_words(state: str) -> str:
     """A state in the user's language."""
+    # Remembered, because Slicer's look-up of a translation is slow for a table of hundreds of rows.
     words = {
         "new": _("New"),
         "in work": _("In work"),

@@ -18,7 +18,7 @@ import images
 from places import VOLUMES
 from SemiSAMPlusLib.cases import CaseInfo, MaskInfo, SegmentInfo
 from SemiSAMPlusLib.scene.case_scene import CaseScene
-from SemiSAMPlusLib.scene.grids import Grid, Patch
+from SemiSAMPlusLib.scene.grids import Grid, Patch, to_vtk, world_to_volume
 from SemiSAMPlusLib.scene.images import ImageError, load_image
 from SemiSAMPlusLib.scene.mask_files import MaskFileError, export_labelmap, write_segmentation
 from SemiSAMPlusLib.scene.nodes import Logics
@@ -149,6 +149,18 @@ def test_real_volumes_keep_their_place_in_the_world(scene: Any, tmp_path: Path, 
     paint(case_scene.annotation, "tail", (slice(a, a + 1), slice(b, b + 1), slice(c, c + 1)), case_scene.volume)
     assert case_scene.save_annotation(tmp_path / "a.seg.nrrd")
     assert np.argwhere(images.read_segment(tmp_path / "a.seg.nrrd", "tail", file)).tolist() == [[k, j, i]]
+
+
+def test_positions_in_the_views_are_taken_back_through_the_transform_of_the_volume(scene: Any, tmp_path: Path) -> None:
+    images.write_image(tmp_path / "a.nrrd")
+    node = load_image(Logics(scene), tmp_path / "a.nrrd", "a")
+    assert world_to_volume(node, [[1, 2, 3]]).tolist() == [[1, 2, 3]]
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = np.eye(4)
+    matrix[:3, 3] = 10, 20, 30
+    transform.SetMatrixTransformToParent(to_vtk(matrix))
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    assert world_to_volume(node, [[11, 22, 33]])[0] == pytest.approx([1, 2, 3])
 
 
 def test_a_label_map_is_exported_with_the_projects_values(scene: Any, tmp_path: Path) -> None:

@@ -155,6 +155,22 @@ class Patch:
         return Patch(grid, (k, j, i), np.ascontiguousarray(voxels.transpose(2, 1, 0)))
 
 
+def world_to_volume(volume: Any, world: Any) -> np.ndarray:
+    """(n, 3) RAS positions in the volume's own coordinates, which ``Grid`` knows, of (n, 3) positions in the views.
+
+    They differ where the volume lies under a transform.
+    """
+    import numpy as np
+
+    points = np.asarray(world, float).reshape(-1, 3)
+    parent = volume.GetParentTransformNode()
+    if parent is None:
+        return points
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, parent, transform)
+    return np.array([transform.TransformPoint(point) for point in points]).reshape(-1, 3)
+
+
 def bounding_box(*patches: Patch) -> _Box:
     """The box that holds all the patches, cut to the grid of the first; empty patches do not count."""
     filled = [patch for patch in patches if patch.voxels.size]
