@@ -226,7 +226,7 @@ def test_a_waiting_click_can_be_cancelled(client: WorkerClient, path: Path) -> N
 def test_standard_output_holds_only_protocol_even_if_a_library_prints(path: Path) -> None:
     program = (
         "import os, sys, threading\n"
-        "from semisam import worker\n"
+        "from semisam.worker import worker\n"
         "def noise():\n"
         "    print('printed'); os.write(1, b'written\\n'); os.system('echo from a process')\n"
         "threading.Timer(0.3, noise).start()\n"
