@@ -2,7 +2,7 @@
 # make test   the tests
 # make lint   ruff and mypy
 # make bench  the quick benchmarks; see Testing/benchmarks/README.md for the long ones
-# Each one first makes .venv with everything in it.
+# Each one first makes .venv; the demo with the engine only, the others with what developers need on top.
 
 PYTHON ?= python3
 # On Linux, torch from PyPI comes with gigabytes of CUDA libraries. On a machine without an NVIDIA GPU use
@@ -11,6 +11,7 @@ TORCH ?= torch==2.13.0
 
 BIN := .venv/bin
 READY := .venv/.ready
+DEVELOPER := .venv/.developer
 
 .PHONY: demo test lint bench clean
 
@@ -18,17 +19,17 @@ demo: $(READY)
 	$(BIN)/semisam demo
 
 # The parts run in processes of their own: the engine never sees Slicer, the module never sees torch.
-test: $(READY)
+test: $(DEVELOPER)
 	$(BIN)/python -m pytest Testing/engine
 	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/scene
 	$(BIN)/python -m pytest Testing/host_tests
 	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module
 
-lint: $(READY)
+lint: $(DEVELOPER)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: $(DEVELOPER)
 	$(BIN)/python Testing/benchmarks/start_up.py
 
 clean:
@@ -38,5 +39,9 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Python 3.11 or 3.12 is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+$(DEVELOPER): $(READY)
 	$(BIN)/python -m pip install -e '.[dev,host]'
 	touch $@
