@@ -79,7 +79,13 @@ def test_the_panel_opens_without_torch_and_says_what_to_do(widget: Any, screensh
 
 
 def test_annotate_learn_review_accept_and_undo(
-    widget: Any, project: Any, host: Any, click: Callable[[Any], None], screenshot: Callable[..., Path]
+    widget: Any,
+    project: Any,
+    host: Any,
+    click: Callable[[Any], None],
+    screenshot: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ui, controller = widget.ui, widget.controller
     assert ui.casesTable.model().rowCount() == 5
@@ -111,6 +117,35 @@ def test_annotate_learn_review_accept_and_undo(
     assert host.process_events(until=lambda: project.cases.get("case3").state == "proposed", timeout=30)
     click(ui.rejectButton)
     assert host.process_events(until=lambda: project.cases.get("case3").state == "rejected", timeout=30)
+
+    segment_a_volume_and_export(widget, host, click, tmp_path, monkeypatch)
+
+
+def segment_a_volume_and_export(
+    widget: Any, host: Any, click: Callable[[Any], None], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One click for a volume that is no case, and its mask as a file."""
+    import qt
+    import slicer
+
+    ui, (path,) = widget.ui, make_images(folder / "new", 1)
+    ui.segmentSection.collapsed = False
+    volume = slicer.util.loadVolume(str(path))
+    assert not ui.segmentButton.enabled
+    widget._parameterNode.inputVolume = volume
+    assert not ui.exportMaskButton.enabled
+    click(ui.segmentButton)
+    assert host.process_events(until=lambda: ui.exportMaskButton.enabled, timeout=120)
+    result = next(
+        node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if "segmentation" in node.GetName()
+    )
+    names = [result.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)]
+    assert names == list(SEGMENTS)
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: str(folder / "mask.nii.gz"))
+    click(ui.exportMaskButton)
+    from semisam.files.volume_files import read_image
+
+    assert read_image(folder / "mask.nii.gz").geometry.is_close(read_image(path).geometry)
 
 
 def test_half_done_work_is_kept_when_another_case_is_opened(widget: Any, project: Any, host: Any) -> None:
