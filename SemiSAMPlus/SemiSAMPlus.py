@@ -10,6 +10,7 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -135,3 +136,32 @@ class SemiSAMPlusLogic(ScriptedLoadableModuleLogic):
     def engineFolder():
         """The folder that holds the engine's package ``semisam``."""
         return Path(os.path.dirname(os.path.abspath(__file__)))
+
+
+class SemiSAMPlusTest(ScriptedLoadableModuleTest):
+    """What can be tested inside Slicer without the engine's packages."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_parametersHaveDefaultsAndAreKeptInTheScene()
+        self.setUp()
+        self.test_panelWithoutAProject()
+
+    def test_parametersHaveDefaultsAndAreKeptInTheScene(self):
+        parameters = SemiSAMPlusLogic().getParameterNode()
+        self.assertEqual(parameters.framework, "auto")
+        self.assertEqual(parameters.minutes, 10.0)
+        parameters.minutes = 3.0
+        self.assertEqual(SemiSAMPlusLogic().getParameterNode().minutes, 3.0)
+        with self.assertRaises(ValueError):
+            parameters.framework = "no such framework"
+
+    def test_panelWithoutAProject(self):
+        ui = slicer.modules.SemiSAMPlusWidget.ui
+        self.assertFalse(ui.learnButton.enabled)
+        self.assertFalse(ui.addCasesButton.enabled)
+        self.assertTrue(ui.newProjectButton.enabled)
+        self.assertEqual(ui.casesTable.model().rowCount(), 0)
