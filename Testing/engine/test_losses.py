@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from semisam.learning.frameworks.registry import FRAMEWORKS, make_framework
+from semisam.learning.frameworks.registry import FRAMEWORKS, make_framework, resolve_framework
 from semisam.learning.losses import consistency_loss, generalist_loss, segmentation_loss
 from semisam.learning.sampling import LabelledPatch, UnlabelledPatch
 
@@ -120,3 +120,16 @@ def test_copy_paste_teaches_the_unlabelled_half_by_the_teacher_alone() -> None:
     first, second = seen[0][:2], seen[0][2:]
     assert set(first.unique().tolist()) == set(second.unique().tolist()) == {5.0, 7.0}
     assert torch.equal(first + second, torch.full_like(first, 12.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "annotated", "meant"),
+    [
+        ("auto", 1, "copy-paste"),
+        ("auto", 2, "copy-paste"),
+        ("auto", 3, "supervised"),
+        ("mean-teacher", 1, "mean-teacher"),
+    ],
+)
+def test_auto_chooses_the_framework_by_the_number_of_annotated_cases(name: str, annotated: int, meant: str) -> None:
+    assert resolve_framework(name, annotated) == meant

@@ -124,7 +124,8 @@ class _Round:
         while self.budget.fraction < 1 and not self.should_stop():
             start = time.monotonic()
             self._step()
-            self.teaching.after_step(self.schedule, time.monotonic() - start)
+            framework = self._framework(len(self.working.annotated))
+            self.teaching.after_step(self.schedule, time.monotonic() - start, framework.uses_unlabelled)
             self.budget.seconds += time.monotonic() - start
             self._after_step()
         finished = self.budget.fraction >= 1

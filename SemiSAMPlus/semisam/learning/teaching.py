@@ -68,8 +68,8 @@ class Teaching:
         self._agreements: dict[str, float] = {}
         self._step_seconds = self._asking_seconds = self._encoding_seconds = 0.0
 
-    def after_step(self, schedule: Schedule, seconds: float) -> None:
-        """Called after every step with the seconds it took."""
+    def after_step(self, schedule: Schedule, seconds: float, ask: bool) -> None:
+        """Called after every step with the seconds it took; ``ask`` says whether pseudo-labels are wanted at all."""
         if not self._names:
             return
         self._step_seconds += seconds
@@ -86,7 +86,7 @@ class Teaching:
         if budget.steps % self._plan.refresh_every:
             return
         if budget.in_steps or self._affordable():
-            self._refresh_next()
+            self._refresh_next(ask)
 
     def choose(self, names: Sequence[str], count: int) -> list[str]:
         """Unannotated cases for the next patches; every second one is a case with a pseudo-label if there is any."""
@@ -171,7 +171,7 @@ class Teaching:
         asking = self._asking_seconds <= _SHARE * self._step_seconds
         return asking and self._encoding_seconds <= _ENCODING_SHARE * self._step_seconds
 
-    def _refresh_next(self) -> None:
+    def _refresh_next(self, ask: bool) -> None:
         assert self._supervision is not None
         if not self._queue:
             self._queue = [str(name) for name in self._rng.permutation(self._working.unannotated)]
@@ -180,11 +180,15 @@ class Teaching:
             return
         case = self._working[name]
         start, encoding = time.monotonic(), self._supervision.encoding_seconds
-        if self._supervision.active:
+        if ask and self._supervision.active:
             self._ask(self._supervision, case)
         if name not in self._prepared:
             self._prepared.add(name)
             self._supervision.prepare_second_opinion(case)
+            annotated = {other: self._working[other] for other in self._working.annotated}
+            shape = self._supervision.shape(case, annotated)
+            if shape is not None:
+                self.shapes[name] = shape
         encoded = self._supervision.encoding_seconds - encoding
         self._encoding_seconds += encoded
         self._asking_seconds += time.monotonic() - start - encoded
@@ -195,8 +199,3 @@ class Teaching:
             self.pseudo_labels.pop(case.name, None)
         else:
             self.pseudo_labels[case.name], self._agreements[case.name] = answer
-        if case.name not in self.shapes:
-            annotated = {name: self._working[name] for name in self._working.annotated}
-            shape = supervision.shape(case, annotated)
-            if shape is not None:
-                self.shapes[case.name] = shape
