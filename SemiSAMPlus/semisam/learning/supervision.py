@@ -110,13 +110,16 @@ class GeneralistSupervision:
         )
         return label, float(np.mean(agreement(fused, prediction[1:])))
 
-    def shape(self, case: WorkingCase, annotated: dict[str, WorkingCase]) -> Shape | None:
-        """The shape of a case for the annotated ones to borrow, if registration is trusted."""
+    def register(self, case: WorkingCase, annotated: dict[str, WorkingCase]) -> Shape | None:
+        """Register the case; returns its shape for the annotated ones to borrow, if registration is trusted.
+
+        Trusted or not, what registration says of the case is in the cache then, as the second opinion on its proposal.
+        """
         for generalist in self._generalists:
-            if not isinstance(generalist, Registration) or not self.trust.of(generalist.name).max() > 0:
+            if not isinstance(generalist, Registration):
                 continue
             found = generalist.correspondence(self._embedding(generalist, case))
-            if found is None or found[0] not in annotated:
+            if not self.trust.of(generalist.name).max() > 0 or found is None or found[0] not in annotated:
                 continue
             example = annotated[found[0]]
             assert example.labels is not None
@@ -128,12 +131,6 @@ class GeneralistSupervision:
                 step = max(1, len(inside) // 1000)
                 return Shape(found[0], torch.from_numpy(places.astype(np.float32)), inside[::step])
         return None
-
-    def prepare_second_opinion(self, case: WorkingCase) -> None:
-        """Register the case even if registration teaches nothing: what it says ranks the proposals."""
-        for generalist in self._generalists:
-            if isinstance(generalist, Registration):
-                self._embedding(generalist, case)
 
     def _embedding(self, generalist: Generalist, case: WorkingCase) -> Embedding:
         start = time.monotonic()

@@ -64,7 +64,7 @@ class Teaching:
         self._immature: dict[str, tuple[float, np.ndarray]] = {}
         self._looks = 0
         self._queue: list[str] = []
-        self._prepared: set[str] = set()  # cases whose second opinion can be had
+        self._registered: set[str] = set()
         self._agreements: dict[str, float] = {}
         self._step_seconds = self._asking_seconds = self._encoding_seconds = 0.0
 
@@ -101,7 +101,7 @@ class Teaching:
         """Examples and trust are made anew; annotated cases no longer need pseudo-labels."""
         self._supervision = None
         self.shapes.clear()
-        self._prepared.clear()
+        self._registered.clear()
         for name in self._working.annotated:
             self.pseudo_labels.pop(name, None)
 
@@ -182,11 +182,10 @@ class Teaching:
         start, encoding = time.monotonic(), self._supervision.encoding_seconds
         if ask and self._supervision.active:
             self._ask(self._supervision, case)
-        if name not in self._prepared:
-            self._prepared.add(name)
-            self._supervision.prepare_second_opinion(case)
+        if name not in self._registered:
+            self._registered.add(name)
             annotated = {other: self._working[other] for other in self._working.annotated}
-            shape = self._supervision.shape(case, annotated)
+            shape = self._supervision.register(case, annotated)
             if shape is not None:
                 self.shapes[name] = shape
         encoded = self._supervision.encoding_seconds - encoding
