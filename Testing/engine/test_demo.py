@@ -9,10 +9,11 @@ import pytest
 
 from conftest import Study
 from semisam.cli import make_parser
-from semisam.demo.demo import given_data, made_up_data, run_demo
+from semisam.demo.demo import given_data, made_up_data, run_demo, sample_project
 from semisam.demo.volumes import SEGMENTS, make_cases
-from semisam.errors import UsageError
+from semisam.errors import ProjectError, UsageError
 from semisam.files.volume_files import find_images, read_image, read_mask
+from semisam.project import Project
 from semisam.volumes import canonical, content_hash
 
 
@@ -73,3 +74,24 @@ def test_it_takes_the_data_of_a_user(tmp_path, study: Study):
         given_data(tmp_path, 2, None)
     with pytest.raises(UsageError, match="4 images"):
         given_data(study.folder, 5, None)
+
+
+def test_a_sample_project_is_ready_for_learning_and_can_be_carried_elsewhere(tmp_path):
+    new_image = sample_project(tmp_path / "made", 3, annotated=2, seed=0)
+    assert new_image == tmp_path / "made" / "new" / "case04.nii.gz" and new_image.exists()
+    (tmp_path / "made").rename(tmp_path / "carried")
+    project = Project.open(tmp_path / "carried")
+    assert project.training_cases() == ["case01", "case02"] and project.unannotated_cases() == ["case03"]
+    assert project.check() == []
+    assert set(np.unique(project.annotation("case01").voxels)) == {0, 1, 2}
+    assert project.image("case03").geometry.is_close(make_cases(3)[2].image.geometry)
+
+
+def test_a_sample_project_takes_no_folder_that_holds_something_and_leaves_nothing_behind(tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "letter.txt").write_text("dear")
+    with pytest.raises(ProjectError, match="holds something already"):
+        sample_project(tmp_path / "taken", 2, annotated=1, seed=0)
+    with pytest.raises(UsageError, match="cannot be annotated"):
+        sample_project(tmp_path / "new", 2, annotated=3, seed=0)
+    assert [path.name for path in tmp_path.rglob("*")] == ["taken", "letter.txt"]

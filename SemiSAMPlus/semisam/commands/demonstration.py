@@ -1,4 +1,4 @@
-"""The command ``demo``."""
+"""The commands ``demo`` and ``sample``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from semisam.commands.options import INTERRUPTED, add_parser, count, natural, positive
+from semisam.commands.options import INTERRUPTED, add_parser, add_project, count, natural, positive
 from semisam.console import Console
 from semisam.errors import UsageError
 from semisam.progress import duration
@@ -25,6 +25,14 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     demo.add_argument("--annotated", type=count, default=2, help="how many annotations the program may see (2)")
     demo.add_argument("--segments", metavar='"1=NAME,2=NAME"', help="with DIR: value and name of each segment")
     demo.add_argument("--seed", type=natural, default=0)
+
+    sample = add_parser(
+        subparsers, common, "sample", run_sample, "make a project of made-up volumes, some of them annotated, to try with"
+    )
+    add_project(sample)
+    sample.add_argument("--cases", type=count, default=8, help="how many cases (8)")
+    sample.add_argument("--annotated", type=natural, default=2, help="how many of them are annotated (2)")
+    sample.add_argument("--seed", type=natural, default=0)
 
 
 class _Steps(Console):
@@ -70,4 +78,16 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
         f'{dice:.3f}.\nThe project is in "{results["project"]}".\nLook at "{results["report"]["report"]}".'
     )
     console.result({**results, "dice": dice, "seconds": round(seconds, 1)})
+    return 0
+
+
+def run_sample(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.demo.demo import sample_project
+
+    new_image = sample_project(arguments.project, arguments.cases, arguments.annotated, arguments.seed)
+    console.say(
+        f'"{arguments.project}" holds {arguments.cases} made-up cases, {arguments.annotated} of them annotated. '
+        f'Next: semisam train "{arguments.project}"'
+    )
+    console.result({"project": arguments.project.absolute(), "new_image": new_image})
     return 0

@@ -1,4 +1,5 @@
-"""The demonstration: the whole job from images to a report, by the same commands that a user would type."""
+"""The demonstration: the whole job from images to a report, by the same commands that a user would type; and a sample
+project of made-up cases, for whoever wants to try the program by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semisam.errors import UsageError
+from semisam.errors import ProjectError, UsageError
 from semisam.evaluation import occurring_segments
 from semisam.segments import Segment
 
@@ -41,6 +42,48 @@ def made_up_data(folder: Path, annotated: int, seed: int) -> DemoData:
     chosen = tuple(case.name for case in cases[:annotated])
     new_image = folder / "new" / f"case{_CASES + 1:02d}.nii.gz"
     return DemoData(folder / "images", folder / "labels", SEGMENTS, chosen, new_image)
+
+
+def sample_project(path: Path, count: int, annotated: int, seed: int) -> Path:
+    """Make the project ``path`` of ``count`` made-up cases, the first ``annotated`` of them with their true masks.
+
+    The project is built beside its place and moved there when it is whole. The path of one more image, which is no
+    case: something new to segment. Raises UsageError, and ProjectError for a folder that holds something already.
+    """
+    from semisam.demo.volumes import SEGMENTS, make_cases
+    from semisam.files.atomic import move, temporary_beside
+    from semisam.files.volume_files import write_image
+    from semisam.project import Project
+    from semisam.project.files import IMAGES, discard
+
+    if not 0 <= annotated <= count:
+        raise UsageError(f"Of {count} cases {annotated} cannot be annotated: choose 0 to {count}.")
+    path = path.absolute()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ProjectError(f'"{path}" holds something already: choose an empty folder, or a name that is not taken.')
+    staging = temporary_beside(path)
+    new = Path("new") / f"case{count + 1:02d}.nii.gz"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        project = Project.create(staging, SEGMENTS)
+        cases = make_cases(count + 1, seed)
+        (staging / new).parent.mkdir()
+        write_image(staging / new, cases.pop().image)
+        images = {case.name: staging / IMAGES / f"{case.name}.nii.gz" for case in cases}
+        (staging / IMAGES).mkdir(exist_ok=True)
+        for case in cases:
+            write_image(images[case.name], case.image)
+        project.add_cases(images)
+        for case in cases[:annotated]:
+            project.set_annotation(case.name, case.truth, author="SemiSAM+", source="made up with its image")
+        if path.exists():
+            path.rmdir()
+        move(staging, path)
+    except OSError as error:
+        raise ProjectError(f'Cannot make the project "{path}" ({error.strerror or error}).') from error
+    finally:
+        discard(staging)
+    return path / new
 
 
 def given_data(folder: Path, annotated: int, segments: Sequence[Segment] | None) -> DemoData:
