@@ -8,35 +8,36 @@ from typing import Any
 import qt
 
 from ..i18n import _
-from ..project_session import ProjectSession, SessionState
+from ..project_session import ProjectSession
+from ..signals import Signal
+from .panel import Panel
 
 
-class AdvancedPanel:
+class AdvancedPanel(Panel):
     """Wires the lists of generalists.
 
     parameters  the parameter node of the moment, or None
     """
 
     def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
-        self._ui, self._parameters = ui, parameters
-        self._session: ProjectSession | None = None
+        super().__init__(ui)
+        self._parameters = parameters
         self._filling = False
-        ui.generalistsList.connect("itemChanged(QListWidgetItem*)", self._on_changed)
+        ui.generalistsList.connect("itemChanged(QListWidgetItem*)", self._on_chosen)
 
     def set_session(self, session: ProjectSession | None) -> None:
         """Follow another project, or none."""
-        if self._session is not None:
-            self._session.state_changed.disconnect(self._on_state)
-        self._session = session
-        if session is not None:
-            session.state_changed.connect(self._on_state)
+        super().set_session(session)
         self._fill()
 
     def show(self) -> None:
         """Nothing to bring up to date: the lists change with the project only."""
 
-    def _on_state(self, state: SessionState) -> None:
-        if state is SessionState.OPEN:
+    def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
+        return (session.state_changed,)
+
+    def _on_changed(self, *arguments: Any) -> None:
+        if self._opened is not None:
             self._fill()
 
     def _fill(self) -> None:
@@ -57,7 +58,7 @@ class AdvancedPanel:
         for name in names:
             box.addItem(_("Prompts: {generalist}").format(generalist=name), name)
 
-    def _on_changed(self, item: Any) -> None:
+    def _on_chosen(self, item: Any) -> None:
         parameters = self._parameters()
         if self._filling or parameters is None:
             return

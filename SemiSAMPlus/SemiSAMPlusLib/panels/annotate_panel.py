@@ -11,16 +11,17 @@ import slicer
 
 from ..case_editor import CaseEditor
 from ..i18n import _
-from ..project_session import ProjectSession, SessionState
+from ..project_session import ProjectSession
 from ..prompt_session import PromptError, PromptSession
 from ..scene.case_scene import CaseScene
 from ..scene.grids import Patch
 from ..scene.preview import PromptPreview
 from ..scene.segments import read_segment
 from ..worker_messages import WorkerError
+from .panel import Panel
 
 
-class AnnotatePanel:
+class AnnotatePanel(Panel):
     """Wires the widgets of the section "Annotate and correct".
 
     case_scene  the open case in the scene
@@ -37,9 +38,9 @@ class AnnotatePanel:
         parameters: Callable[[], Any],
         tell: Callable[[str], None],
     ) -> None:
-        self._ui, self._case_scene, self._editor = ui, case_scene, editor
+        super().__init__(ui)
+        self._case_scene, self._editor = case_scene, editor
         self._parameters, self._tell = parameters, tell
-        self._session: ProjectSession | None = None
         self._prompts: PromptSession | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="semisam-prompts-")
         self._preview = PromptPreview(case_scene.logics, case_scene.undo_history)
@@ -59,8 +60,7 @@ class AnnotatePanel:
     def set_session(self, session: ProjectSession | None) -> None:
         """Follow another project, or none."""
         self._end_prompts()
-        self._session = session
-        self.show()
+        super().set_session(session)
 
     def case_opened(self) -> None:
         """Another case is open, or none."""
@@ -104,7 +104,7 @@ class AnnotatePanel:
     def show(self) -> None:
         """Bring texts and buttons up to date."""
         ui, case = self._ui, self._case_scene.case
-        ready = case is not None and self._session is not None and self._session.state is SessionState.OPEN
+        ready = case is not None and self._opened is not None
         ui.openCaseLabel.text = _("No case is open.") if case is None else _("Case {case}").format(case=case.name)
         for button in (
             ui.positivePointButton,

@@ -9,10 +9,10 @@ import slicer
 
 from ..cases_table import CasesTable
 from ..i18n import _
-from ..project_session import ProjectSession, SessionState
+from .panel import Panel
 
 
-class CasesPanel:
+class CasesPanel(Panel):
     """Wires the widgets of the section "Cases".
 
     open_case     opens a case by its name
@@ -20,8 +20,8 @@ class CasesPanel:
     """
 
     def __init__(self, ui: Any, open_case: Callable[[str], None], current_case: Callable[[], str | None]) -> None:
-        self._ui, self._open_case, self._current_case = ui, open_case, current_case
-        self._session: ProjectSession | None = None
+        super().__init__(ui)
+        self._open_case, self._current_case = open_case, current_case
         self.table = CasesTable(ui.casesTable, ui.caseSearchBox, ui.stateFilterBox, open_case)
         ui.previousButton.connect("clicked(bool)", lambda checked=False: self._step(-1))
         ui.nextButton.connect("clicked(bool)", lambda checked=False: self._step(1))
@@ -29,23 +29,11 @@ class CasesPanel:
         ui.removeCaseButton.connect("clicked(bool)", self._on_remove)
         self.show()
 
-    def set_session(self, session: ProjectSession | None) -> None:
-        """Follow another project, or none."""
-        if self._session is not None:
-            self._session.state_changed.disconnect(self._on_changed)
-            self._session.cases_changed.disconnect(self._on_changed)
-        self._session = session
-        if session is not None:
-            session.state_changed.connect(self._on_changed)
-            session.cases_changed.connect(self._on_changed)
-        self.show()
-
     def show(self) -> None:
         """Bring table and buttons up to date."""
-        session, ui = self._session, self._ui
-        ready = session is not None and session.state is SessionState.OPEN
-        cases = list(session.cases) if session is not None and ready else []
-        self.table.show(cases, session.cases.ranks() if session is not None and ready else {})
+        session, ui = self._opened, self._ui
+        cases = [] if session is None else list(session.cases)
+        self.table.show(cases, {} if session is None else session.cases.ranks())
         for button in (ui.previousButton, ui.nextButton, ui.suggestedButton, ui.removeCaseButton):
             button.enabled = bool(cases)
         current = self._current_case()
@@ -77,6 +65,3 @@ class CasesPanel:
         if slicer.util.confirmOkCancelDisplay(text):
             for name in names:
                 self._session.remove_case(name)
-
-    def _on_changed(self, *arguments: Any) -> None:
-        self.show()

@@ -11,14 +11,16 @@ import slicer
 from ..curves import LearningCurves
 from ..i18n import _
 from ..jobs import TrainingOptions
-from ..project_session import ProjectSession, SessionState
+from ..project_session import ProjectSession
+from ..signals import Signal
 from ..training import TrainingState
+from .panel import Panel
 
 # Curves and the table of trust are drawn again at most this often.
 _DRAW_MILLISECONDS = 1000
 
 
-class LearnPanel:
+class LearnPanel(Panel):
     """Wires the widgets of the section "Learn".
 
     ui       the widgets by name
@@ -27,8 +29,8 @@ class LearnPanel:
     """
 
     def __init__(self, ui: Any, options: Callable[[], TrainingOptions], device: Callable[[], str]) -> None:
-        self._ui, self._options, self._device = ui, options, device
-        self._session: ProjectSession | None = None
+        super().__init__(ui)
+        self._options, self._device = options, device
         self._curves = LearningCurves()
         self._log: list[str] = []
         self._timer = qt.QTimer()
@@ -44,19 +46,12 @@ class LearnPanel:
     def set_session(self, session: ProjectSession | None) -> None:
         """Follow another project, or none."""
         if self._session is not None:
-            self._session.state_changed.disconnect(self._on_changed)
-            self._session.cases_changed.disconnect(self._on_changed)
-            self._session.jobs.training.changed.disconnect(self._on_changed)
             self._session.jobs.logged.disconnect(self._on_logged)
-        self._session = session
         self._log.clear()
         self._curves.clear()
         if session is not None:
-            session.state_changed.connect(self._on_changed)
-            session.cases_changed.connect(self._on_changed)
-            session.jobs.training.changed.connect(self._on_changed)
             session.jobs.logged.connect(self._on_logged)
-        self.show()
+        super().set_session(session)
         self._draw()
 
     def close(self) -> None:
@@ -67,7 +62,7 @@ class LearnPanel:
     def show(self) -> None:
         """Bring button, texts and progress up to date."""
         ui, session = self._ui, self._session
-        ready = session is not None and session.state is SessionState.OPEN
+        ready = self._opened is not None
         annotated = session.cases.annotated if session is not None and ready else 0
         state = session.jobs.training.state if session is not None else TrainingState.IDLE
         active = session is not None and session.jobs.training.active
@@ -146,8 +141,11 @@ class LearnPanel:
         del self._log[:-1000]
         self._ui.showLogButton.enabled = True
 
+    def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
+        return (*super()._signals(session), session.jobs.training.changed)
+
     def _on_changed(self, *arguments: Any) -> None:
-        self.show()
+        super()._on_changed()
         if not self._timer.active:
             self._timer.start()
 

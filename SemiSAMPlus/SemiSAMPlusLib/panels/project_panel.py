@@ -11,14 +11,15 @@ import slicer
 
 from ..cases import SegmentInfo
 from ..i18n import _
-from ..project_session import ProjectSession, SessionState
+from ..project_session import SessionState
 from ..recent_projects import RecentProjects
 from ..segments_dialog import ask_for_segments
+from .panel import Panel
 
 _IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
-class ProjectPanel:
+class ProjectPanel(Panel):
     """Wires the widgets of the section "Project".
 
     open_project    opens a folder; with segments it makes the project first
@@ -30,8 +31,8 @@ class ProjectPanel:
         recent: RecentProjects,
         open_project: Callable[[Path, Sequence[SegmentInfo] | None], None],
     ) -> None:
-        self._ui, self._recent, self._open_project = ui, recent, open_project
-        self._session: ProjectSession | None = None
+        super().__init__(ui)
+        self._recent, self._open_project = recent, open_project
         self._recent_menu = qt.QMenu(ui.recentButton)
         ui.recentButton.setMenu(self._recent_menu)
         self._recent_menu.connect("aboutToShow()", self._fill_recent)
@@ -48,21 +49,10 @@ class ProjectPanel:
         ui.openProjectButton.connect("clicked(bool)", self._on_open)
         self.show()
 
-    def set_session(self, session: ProjectSession | None) -> None:
-        """Follow another project, or none."""
-        if self._session is not None:
-            self._session.state_changed.disconnect(self._on_changed)
-            self._session.cases_changed.disconnect(self._on_changed)
-        self._session = session
-        if session is not None:
-            session.state_changed.connect(self._on_changed)
-            session.cases_changed.connect(self._on_changed)
-        self.show()
-
     def show(self) -> None:
         """Bring the texts up to date."""
         ui, session = self._ui, self._session
-        ready = session is not None and session.state is SessionState.OPEN
+        ready = self._opened is not None
         ui.addCasesButton.enabled = ready
         ui.addCasesButton.toolTip = (
             _("Add image files, a folder, DICOM series or volumes of the scene as cases")
@@ -145,9 +135,6 @@ class ProjectPanel:
             names = ", ".join(str(name) for name in without)
             slicer.util.warningDisplay(_("These volumes are not saved in a file yet: {names}").format(names=names))
         self.add_files([path for path in paths if isinstance(path, Path)])
-
-    def _on_changed(self, *arguments: Any) -> None:
-        self.show()
 
 
 def case_name(path: Path) -> str:

@@ -11,13 +11,13 @@ import slicer
 from ..case_editor import CaseEditor
 from ..cases import CaseInfo
 from ..i18n import _
-from ..project_session import ProjectSession, SessionState
 from ..scene.case_scene import CaseScene
+from .panel import Panel
 
 _SHOWN_NAMES = 15
 
 
-class ReviewPanel:
+class ReviewPanel(Panel):
     """Wires the widgets of the section "Review".
 
     case_scene  the open case in the scene
@@ -28,24 +28,13 @@ class ReviewPanel:
     def __init__(
         self, ui: Any, case_scene: CaseScene, editor: Callable[[], CaseEditor | None], parameters: Callable[[], Any]
     ) -> None:
-        self._ui, self._case_scene, self._editor, self._parameters = ui, case_scene, editor, parameters
-        self._session: ProjectSession | None = None
+        super().__init__(ui)
+        self._case_scene, self._editor, self._parameters = case_scene, editor, parameters
         ui.acceptButton.connect("clicked(bool)", self._on_accept)
         ui.editProposalButton.connect("clicked(bool)", self._on_edit)
         ui.rejectButton.connect("clicked(bool)", self._on_reject)
         ui.undoReviewButton.connect("clicked(bool)", self._on_undo)
         ui.acceptConfidentButton.connect("clicked(bool)", self._on_accept_confident)
-        self.show()
-
-    def set_session(self, session: ProjectSession | None) -> None:
-        """Follow another project, or none."""
-        if self._session is not None:
-            self._session.state_changed.disconnect(self._on_changed)
-            self._session.cases_changed.disconnect(self._on_changed)
-        self._session = session
-        if session is not None:
-            session.state_changed.connect(self._on_changed)
-            session.cases_changed.connect(self._on_changed)
         self.show()
 
     def show(self) -> None:
@@ -61,8 +50,7 @@ class ReviewPanel:
             button.enabled = proposed
         editor = self._editor()
         ui.undoReviewButton.enabled = editor is not None and editor.can_undo
-        ready = self._session is not None and self._session.state is SessionState.OPEN
-        ui.acceptConfidentButton.enabled = ready and bool(self._confident())
+        ui.acceptConfidentButton.enabled = self._opened is not None and bool(self._confident())
         self._overlays(proposed)
 
     def case_opened(self) -> None:
@@ -149,6 +137,3 @@ class ReviewPanel:
         if slicer.util.confirmOkCancelDisplay(text, detailedText="\n".join(lines)):
             for case in cases:
                 self._session.accept(case.name)
-
-    def _on_changed(self, *arguments: Any) -> None:
-        self.show()

@@ -11,15 +11,15 @@ import qt
 import slicer
 
 from ..i18n import _
-from ..project_session import ProjectSession, SessionState
 from ..scene.grids import Grid
 from ..scene.mask_files import export_labelmap, read_into
 from ..scene.nodes import Logics
 from ..scene.segments import SegmentStatus, make_segmentation
 from ..worker_messages import Event, WorkerError
+from .panel import Panel
 
 
-class SegmentPanel:
+class SegmentPanel(Panel):
     """Wires the widgets of the section "Segment".
 
     volume  the volume that the user chose, or None
@@ -27,26 +27,17 @@ class SegmentPanel:
     """
 
     def __init__(self, ui: Any, volume: Callable[[], Any], tell: Callable[[str], None]) -> None:
-        self._ui, self._volume, self._tell = ui, volume, tell
-        self._session: ProjectSession | None = None
+        super().__init__(ui)
+        self._volume, self._tell = volume, tell
         self._results: dict[str, str] = {}  # volume node -> segmentation node, by their ids
         ui.segmentButton.connect("clicked(bool)", self._on_segment)
         ui.segmentAllButton.connect("clicked(bool)", self._on_segment_all)
         ui.exportMaskButton.connect("clicked(bool)", self._on_export)
         self.show()
 
-    def set_session(self, session: ProjectSession | None) -> None:
-        """Use another project's model, or none."""
-        if self._session is not None:
-            self._session.state_changed.disconnect(self._on_changed)
-        self._session = session
-        if session is not None:
-            session.state_changed.connect(self._on_changed)
-        self.show()
-
     def show(self) -> None:
         """Bring the buttons up to date."""
-        ready = self._session is not None and self._session.state is SessionState.OPEN
+        ready = self._opened is not None
         volume = self._volume()
         self._ui.segmentButton.enabled = ready and volume is not None
         self._ui.segmentAllButton.enabled = ready
@@ -114,6 +105,3 @@ class SegmentPanel:
         self.show()
         if not error.cancelled:
             self._tell(error.text)
-
-    def _on_changed(self, *arguments: Any) -> None:
-        self.show()
