@@ -27,7 +27,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     demo.add_argument("--seed", type=natural, default=0)
 
     sample = add_parser(
-        subparsers, common, "sample", run_sample, "make a project of made-up volumes, some of them annotated, to try with"
+        subparsers, common, "sample", run_sample, "make a project of made-up volumes, some annotated, to try with"
     )
     add_project(sample)
     sample.add_argument("--cases", type=count, default=8, help="how many cases (8)")
