@@ -94,7 +94,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event):
         if self.controller is not None:
-            self.controller.close_case()
+            self.controller.on_scene_start_close()
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller, event):

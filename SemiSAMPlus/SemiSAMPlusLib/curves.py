@@ -1,4 +1,4 @@
-"""Learning curves in a Slicer plot: loss, and the quality that the generalists' agreement and trust show."""
+"""Learning curves in a Slicer plot: everything of the training's history that changes with its steps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-# Entries of the engine's history -> axis of the plot. Times are seconds of training.
-_LOSSES = ("loss", "loss_supervised", "loss_consistency", "loss_generalist")
-_QUALITY = "pseudo_label_agreement"
+from .training import TrainingMonitor
+
+_STEP = "step"
 _COLORS = ((0.12, 0.47, 0.71), (0.85, 0.37, 0.01), (0.20, 0.63, 0.17), (0.42, 0.24, 0.60), (0.65, 0.34, 0.16))
 
 
@@ -21,17 +21,19 @@ class LearningCurves:
         self._table: Any = None
         self._chart: Any = None
 
-    def update(self, history: Sequence[dict[str, Any]]) -> None:
-        """Show the history of the engine, oldest first."""
-        if not history:
+    def update(self, training: TrainingMonitor) -> None:
+        """Show the curves of this run and the ones before."""
+        curves = {name: dict(zip(*training.curve(name), strict=True)) for name in training.names_of_curves()}
+        if not curves:
             return
+        # Not every line of the history has every number; the columns of a table are equally long.
+        steps = sorted(set().union(*curves.values()))
         table = self._table_node()
-        names = [name for name in (*_LOSSES, _QUALITY) if any(name in line for line in history)]
         table.RemoveAllColumns()
-        self._column(table, "seconds", [float(line.get("seconds", 0.0)) for line in history])
-        for name in names:
-            self._column(table, name, [float(line.get(name, float("nan"))) for line in history])
-        self._series(names)
+        self._column(table, _STEP, steps)
+        for name, curve in curves.items():
+            self._column(table, name, [curve.get(step, float("nan")) for step in steps])
+        self._series(list(curves))
         table.Modified()
 
     def show(self) -> None:
@@ -59,7 +61,7 @@ class LearningCurves:
         if self._chart is None or not slicer.mrmlScene.IsNodePresent(self._chart):
             chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "SemiSAM+ learning curves")
             chart.SetTitle(_("Learning"))
-            chart.SetXAxisTitle(_("seconds of training"))
+            chart.SetXAxisTitle(_("step of training"))
             chart.SetYAxisTitle(_("loss, agreement"))
             self._chart = chart
         return self._chart
@@ -71,25 +73,25 @@ class LearningCurves:
 
     def _series(self, names: Sequence[str]) -> None:
         chart = self._chart_node()
-        shown = {node.GetYColumnName() for node in self._series_nodes()}
+        there = {node.GetYColumnName(): node for node in self._series_nodes()}
         for position, name in enumerate(names):
-            if name in shown:
-                continue
-            series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-            series.SetAndObserveTableNodeID(self._table_node().GetID())
-            series.SetXColumnName("seconds")
-            series.SetYColumnName(name)
-            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-            series.SetColor(*_COLORS[position % len(_COLORS)])
-            chart.AddAndObservePlotSeriesNodeID(series.GetID())
+            series = there.get(name)
+            if series is None:
+                series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+                series.SetAndObserveTableNodeID(self._table_node().GetID())
+                series.SetXColumnName(_STEP)
+                series.SetYColumnName(name)
+                series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+                series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+                series.SetColor(*_COLORS[position % len(_COLORS)])
+            if not chart.HasPlotSeriesNodeID(series.GetID()):
+                chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
     @staticmethod
     def _column(table: Any, name: str, values: Sequence[float]) -> None:
-        import vtk
+        import numpy as np
+        from vtk.util.numpy_support import numpy_to_vtk
 
-        column = vtk.vtkDoubleArray()
+        column = numpy_to_vtk(np.asarray(values, float), deep=True)
         column.SetName(name)
-        for value in values:
-            column.InsertNextValue(value)
         table.AddColumn(column)

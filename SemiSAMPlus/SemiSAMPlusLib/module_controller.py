@@ -157,10 +157,10 @@ class ModuleController:
         except KeyError:
             self.tell(_("{case} is no case of this project any more.").format(case=name))
 
-    def close_case(self) -> None:
-        """Close the open case; an edited annotation goes into the project as work in progress."""
+    def on_scene_start_close(self) -> None:
+        """The scene is about to be closed: an edited annotation goes into the project as work in progress."""
         if self.editor is not None:
-            self.editor.close()
+            self.editor.on_scene_start_close()
 
     def _on_opened(self, name: str | None) -> None:
         parameters = self._parameters()

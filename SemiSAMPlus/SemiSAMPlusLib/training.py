@@ -157,11 +157,13 @@ class TrainingMonitor:
         steps: list[float] = []
         values: list[float] = []
         offset = last = 0.0
+        this_round = None
         for line in self.history:
             step = _number(line.get("step"), 0.0)
-            if step < last:  # a new round counts from 0 again
+            # A new round counts from 0 again; a killed one goes on a few steps before its end.
+            if step < last and (line.get("round") is None or line.get("round") != this_round):
                 offset += last
-            last = step
+            last, this_round = step, line.get("round")
             if _is_number(line.get(name)):
                 steps.append(offset + step)
                 values.append(float(line[name]))

@@ -275,6 +275,15 @@ def test_earlier_rounds_are_in_the_curves(project: Project, tmp_path: Path) -> N
     assert project.session.jobs.training.curve("loss") == ([10.0, 20.0, 30.0], [0.9, 0.8, 0.5])
 
 
+def test_a_round_that_was_killed_goes_on_in_its_own_curve(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    steps = ((0, 10, 0.9), (0, 20, 0.8), (0, 15, 0.7), (1, 5, 0.5))
+    lines = [f'{{"round": {number}, "step": {step}, "loss": {loss}}}' for number, step, loss in steps]
+    (tmp_path / "log" / "history.jsonl").write_text("\n".join(lines))
+    project.open(case("a"))
+    assert project.session.jobs.training.curve("loss")[0] == [10.0, 20.0, 15.0, 20.0]
+
+
 # Life -----------------------------------------------------------------------------------------------------------------
 
 

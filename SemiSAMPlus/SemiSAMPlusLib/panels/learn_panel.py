@@ -154,7 +154,7 @@ class LearnPanel(Panel):
             self._ui.trustTable.setRowCount(0)
             return
         training = self._session.jobs.training
-        self._curves.update(training.history)
+        self._curves.update(training)
         self._show_trust(training.trust)
 
     def _show_trust(self, trust: dict[str, dict[str, float]]) -> None:

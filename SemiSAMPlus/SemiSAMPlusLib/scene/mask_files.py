@@ -71,25 +71,10 @@ def write_segmentation(node: Any, path: Path, *, for_engine: bool = False) -> No
     It is on the grid of the node's reference volume. ``for_engine`` writes only the part that the segments fill, and
     uncompressed: the engine puts it in its place, and the window does not freeze for it.
     """
-    # The ending tells Slicer the format, so the temporary file needs it, too.
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(temporary))
     storage.SetUseCompression(not for_engine)
     storage.SetCropToMinimumExtent(for_engine)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not storage.WriteData(node):
-            raise OSError(_("the disk may be full"))
-        with temporary.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        text = _('Cannot write "{path}" ({reason}): make room, or check the permissions of the folder.')
-        raise MaskFileError(text.format(path=path, reason=error.strerror or error)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    _write_atomically(storage, node, path)
 
 
 def write_patch(patch: Patch, path: Path) -> None:
@@ -118,16 +103,27 @@ def export_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], pat
         if segment_id is not None:
             voxels[read_segment(node, segment_id, grid).whole()] = item.value
     labelmap = logics.volumes.CreateAndAddLabelVolume(logics.scene, volume, "export")
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
         from vtk.util.numpy_support import numpy_to_vtk
 
         labelmap.GetImageData().AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
         labelmap.GetImageData().GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
-        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-        storage.SetFileName(str(temporary))
-        if not storage.WriteData(labelmap):
+        _write_atomically(slicer.vtkMRMLVolumeArchetypeStorageNode(), labelmap, path)
+    finally:
+        logics.scene.RemoveNode(labelmap)
+
+
+def _write_atomically(storage: Any, node: Any, path: Path) -> None:
+    """Have a storage node write a node: the file is wholly there or not at all. Raises MaskFileError."""
+    # The ending tells Slicer the format, so the temporary file needs it, too.
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    storage.SetFileName(str(temporary))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not storage.WriteData(node):
             raise OSError(_("the disk may be full"))
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         text = _('Cannot write "{path}" ({reason}): make room, or check the permissions of the folder.')
@@ -135,4 +131,3 @@ def export_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], pat
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        logics.scene.RemoveNode(labelmap)

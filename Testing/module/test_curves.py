@@ -1,0 +1,67 @@
+"""Learning curves in the scene: what the plot shows of the training's history."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def training(widget: Any) -> Any:
+    """A history of two rounds; what the generalists teach comes later than the rest."""
+    from SemiSAMPlusLib.training import TrainingMonitor
+
+    monitor = TrainingMonitor()
+    for number in range(2):
+        for step in (10, 20, 30):
+            monitor.history.append({"round": number, "step": step, "seconds": step / 5, "loss": 1 / step})
+    monitor.history[-1]["pseudo_label_agreement"] = 0.9
+    return monitor
+
+
+def column(table: Any, name: str) -> np.ndarray:
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    return vtk_to_numpy(table.GetTable().GetColumnByName(name))
+
+
+def test_rounds_follow_each_other_and_gaps_stay_gaps(training: Any) -> None:
+    import slicer
+
+    from SemiSAMPlusLib.curves import LearningCurves
+
+    curves = LearningCurves()
+    curves.update(training)
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    assert column(table, "step").tolist() == [10, 20, 30, 40, 50, 60]
+    assert column(table, "loss").tolist() == [1 / 10, 1 / 20, 1 / 30] * 2
+    agreement = column(table, "pseudo_label_agreement")
+    assert np.isnan(agreement[:-1]).all() and agreement[-1] == 0.9
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    names = [chart.GetNthPlotSeriesNode(n).GetYColumnName() for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert names == ["loss", "pseudo_label_agreement"]
+    slicer.mrmlScene.RemoveNode(chart)
+    curves.update(training)
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert chart.GetNumberOfPlotSeriesNodes() == 2
+    curves.clear()
+    for kind in ("vtkMRMLTableNode", "vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode"):
+        assert not slicer.util.getNodesByClass(kind)
+
+
+def test_a_long_history_does_not_hold_up_the_window(training: Any) -> None:
+    from SemiSAMPlusLib.curves import LearningCurves
+
+    line = {f"loss_{number}": 0.5 for number in range(5)}
+    training.history[:] = [{"round": 0, "step": step, **line} for step in range(4000)]
+    curves = LearningCurves()
+    curves.update(training)
+    before = time.process_time()
+    for _number in range(5):
+        curves.update(training)
+    seconds = (time.process_time() - before) / 5
+    print(f"curves of 4000 lines: {1000 * seconds:.1f} ms")
+    assert seconds < 0.05
