@@ -77,8 +77,11 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The application ends or the module is reloaded."""
+        from SemiSAMPlusLib.qprocess import end_all
+
         if self.controller is not None:
             self.controller.close()
+        end_all()
         self.setParameterNode(None)
         self.removeObservers()
 

@@ -13,8 +13,20 @@ from .signals import call_safely
 _FAILED_TO_START = 0  # QProcess::ProcessError; its other values end in ``finished``, or are no end
 _CRASH_EXIT = 1  # QProcess::ExitStatus
 
+_END_MILLISECONDS = 2000  # a killed process is gone in a few, unless the system is very busy
+
 # Processes and timers that are at work: without a reference from Python, PythonQt deletes their Qt objects.
 _at_work: set[Any] = set()
+
+
+def end_all() -> None:
+    """Stop all timers and processes of this module, and wait until the processes are gone.
+
+    For the end of the application or a reload, when nobody listens any more: Qt complains about a process that is
+    still running when its object goes. Listeners are not told.
+    """
+    for item in list(_at_work):
+        item.end()
 
 
 class QtProcess:
@@ -58,6 +70,13 @@ class QtProcess:
     def pid(self) -> int | None:
         """See ``Process.pid``."""
         return int(self._process.processId()) or None
+
+    def end(self) -> None:
+        """End it at once, and wait for that; the listener hears no more."""
+        self._ended, self._listener = True, None
+        self._process.kill()
+        self._process.waitForFinished(_END_MILLISECONDS)
+        _at_work.discard(self)
 
     def _on_output(self) -> None:
         self._pass_on(self._process.readAllStandardOutput(), "on_output")
@@ -108,6 +127,10 @@ class QtTimer:
         self._callback = None
         self._timer.stop()
         _at_work.discard(self)
+
+    def end(self) -> None:
+        """As ``cancel``."""
+        self.cancel()
 
     def _on_timeout(self) -> None:
         callback, self._callback = self._callback, None

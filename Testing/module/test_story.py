@@ -7,50 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from semisam.files.volume_files import write_image
-from semisam.volumes import Geometry, Volume
-
-SEGMENTS = ("head", "tail")
-
-
-def make_images(folder: Path, count: int) -> list[Path]:
-    """Bright ellipsoids in noise, on a flipped and shifted grid."""
-    folder.mkdir()
-    geometry = Geometry((20, 24, 22), (1.5, 1.2, 1.0), (-7.0, 12.0, 3.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
-    paths = []
-    for number in range(count):
-        mask = ellipsoid(number)
-        noise = np.random.default_rng(number).normal(50, 6, geometry.shape)
-        paths.append(folder / f"case{number}.nii.gz")
-        write_image(paths[-1], Volume(((mask > 0) * 80 + (mask == 2) * 40 + noise).astype(np.float32), geometry))
-    return paths
-
-
-def ellipsoid(number: int) -> np.ndarray:
-    k, j, i = np.ogrid[-1:1:20j, -1:1:24j, -1:1:22j]
-    shift = 0.05 * number
-    inside = (k / 0.6) ** 2 + ((j - shift) / 0.7) ** 2 + (i / 0.5) ** 2 < 1
-    return np.where(inside, np.where(j < shift, 1, 2), 0).astype(np.uint8)
-
-
-def paint(widget: Any) -> None:
-    """Write the true mask into the annotation, as the editor's effects would."""
-    import slicer
-
-    from SemiSAMPlusLib.scene.grids import Patch
-    from SemiSAMPlusLib.scene.segments import find_segment, write_segment
-
-    scene = widget.controller.case_scene
-    # The volume node may hold the slices in another order than the file: paint what is bright.
-    voxels = slicer.util.arrayFromVolume(scene.volume)
-    for name, low, high in (("head", 100, 150), ("tail", 150, 1000)):
-        segment_id = find_segment(scene.annotation, name)
-        assert segment_id is not None
-        inside = (voxels >= low) & (voxels < high)
-        write_segment(scene.annotation, segment_id, Patch(scene.grid, (0, 0, 0), inside))
+from small_study import SEGMENTS, make_images, paint, painted
 
 
 def test_the_tests_for_inside_slicer_pass(widget: Any) -> None:
@@ -159,11 +118,7 @@ def test_half_done_work_is_kept_when_another_case_is_opened(widget: Any, project
     controller.open_case("case1")
     assert host.process_events(until=lambda: project.cases.get("case0").state == "in work", timeout=30)
     controller.open_case("case0")
-    from SemiSAMPlusLib.scene.segments import find_segment, read_segment
-
-    scene = controller.case_scene
-    segment_id = find_segment(scene.annotation, "head")
-    assert read_segment(scene.annotation, segment_id, scene.grid).count > 100
+    assert painted(widget) > 100
 
 
 def test_a_killed_engine_is_told_in_words_and_restarted(

@@ -116,3 +116,17 @@ def test_a_timer_fires_once_and_not_after_cancel(qt: Any) -> None:
     timer.cancel()
     qt.QTimer.made[-1].slots["timeout"]()
     assert fired == [1] and not qprocess._at_work
+
+
+def test_at_the_end_of_the_application_processes_are_waited_for_and_timers_stopped(qt: Any) -> None:
+    qprocess = importlib.import_module("SemiSAMPlusLib.qprocess")
+    process, inner, listener = started(qt)
+    fired: list[int] = []
+    qprocess.QtScheduler().call_later(0.5, lambda: fired.append(1))
+    qprocess.end_all()
+    assert [call[0] for call in inner.calls[-2:]] == ["kill", "waitForFinished"]
+    inner.slots["finished"](9, 1)
+    qt.QTimer.made[-1].slots["timeout"]()
+    process.write(b"too late")
+    assert listener.heard == [] and not fired and not qprocess._at_work
+    assert not [call for call in inner.calls if call[0] == "write"]

@@ -1,0 +1,98 @@
+"""A small made-up study for the tests of the module, and what a person does with it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semisam.files.volume_files import write_image
+from semisam.project import Project
+from semisam.segments import parse_segments
+from semisam.volumes import Geometry, Volume
+
+SEGMENTS = ("head", "tail")
+SHAPE = (20, 24, 22)
+
+
+def make_images(folder: Path, count: int, shape: tuple[int, int, int] = SHAPE) -> list[Path]:
+    """Bright ellipsoids in noise, on a flipped and shifted grid."""
+    folder.mkdir(parents=True)
+    geometry = Geometry(shape, (1.5, 1.2, 1.0), (-7.0, 12.0, 3.0), (-1.0, 0, 0, 0, -1.0, 0, 0, 0, 1.0))
+    paths = []
+    for number in range(count):
+        mask = ellipsoid(number, shape)
+        noise = np.random.default_rng(number).normal(50, 6, geometry.shape)
+        paths.append(folder / f"case{number}.nii.gz")
+        write_image(paths[-1], Volume(((mask > 0) * 80 + (mask == 2) * 40 + noise).astype(np.float32), geometry))
+    return paths
+
+
+def ellipsoid(number: int, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+    """(k, j, i) uint8: 1 and 2 are the two halves of an ellipsoid that lies a little further with every number."""
+    k, j, i = np.ogrid[tuple(slice(-1, 1, size * 1j) for size in shape)]
+    shift = 0.05 * number
+    inside = (k / 0.6) ** 2 + ((j - shift) / 0.7) ** 2 + (i / 0.5) ** 2 < 1
+    return np.where(inside, np.where(j < shift, 1, 2), 0).astype(np.uint8)
+
+
+def make_project(folder: Path, images: Sequence[Path], annotated: int = 0) -> Project:
+    """A project of ``images``, the first ones ``annotated``."""
+    project = Project.create(folder, parse_segments(",".join(f"{n}={name}" for n, name in enumerate(SEGMENTS, 1))))
+    project.add_cases({path.name.removesuffix(".nii.gz"): path for path in images})
+    for number, name in enumerate(list(project.cases)[:annotated]):
+        geometry = project.image_geometry(name)
+        mask = Volume(ellipsoid(number, geometry.shape), geometry)
+        project.set_annotation(name, mask, author="test")
+    return project
+
+
+def train(folder: Path, steps: int) -> None:
+    """Train a project for a moment with the engine's own command; proposals are written for what is not annotated."""
+    options = ["--steps", str(steps), "--generalist", "none", "--device", "cpu"]
+    subprocess.run([sys.executable, "-m", "semisam", "train", str(folder), *options], check=True, capture_output=True)
+
+
+def copy_of(project: Path, folder: Path) -> Path:
+    """A project of a test's own; the images stay where they are."""
+    return Path(shutil.copytree(project, folder, ignore=shutil.ignore_patterns("cache", "log")))
+
+
+def open_project(widget: Any, host: Any, folder: Path) -> Any:
+    """Open a project in the panel, and wait for it; its session."""
+    widget.controller.open_project(folder)
+    session = widget.controller.session
+    assert host.process_events(until=lambda: session.state.value == "open", timeout=60), session.problem
+    return session
+
+
+def paint(widget: Any, ranges: Mapping[str, tuple[float, float]] | None = None) -> None:
+    """Write the true mask into the annotation, as the editor's effects would; or what is as bright as in ``ranges``."""
+    import slicer
+
+    from SemiSAMPlusLib.scene.grids import Patch
+    from SemiSAMPlusLib.scene.segments import find_segment, write_segment
+
+    scene = widget.controller.case_scene
+    # The volume node may hold the slices in another order than the file: paint what is bright.
+    voxels = slicer.util.arrayFromVolume(scene.volume)
+    for name, (low, high) in (ranges or {"head": (100, 150), "tail": (150, 1000)}).items():
+        segment_id = find_segment(scene.annotation, name)
+        assert segment_id is not None
+        inside = (voxels >= low) & (voxels < high)
+        write_segment(scene.annotation, segment_id, Patch(scene.grid, (0, 0, 0), inside))
+
+
+def painted(widget: Any, name: str = "head") -> int:
+    """How many voxels a segment of the open case's annotation has."""
+    from SemiSAMPlusLib.scene.segments import find_segment, read_segment
+
+    scene = widget.controller.case_scene
+    segment_id = find_segment(scene.annotation, name)
+    assert segment_id is not None
+    return int(read_segment(scene.annotation, segment_id, scene.grid).count)
