@@ -154,7 +154,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
         "cores": len(os.sched_getaffinity(0)),
-        "first_proposals_seconds": round(first[unannotated - 1], 1) if len(first) >= unannotated else None,
+        "first_proposals_seconds": round(first[unannotated - 1], 1) if len(first) >= unannotated > 0 else None,
         "trust": summary["trust"],
         "generalist_share": summary["generalist_share"],
         "encoding_seconds": summary["encoding_seconds"],
