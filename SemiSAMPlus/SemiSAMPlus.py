@@ -34,6 +34,13 @@ class SemiSAMPlus(ScriptedLoadableModule):
         parent.acknowledgementText = _(
             "The method is SemiSAM+ (Zhang et al., Medical Image Analysis 2025, arXiv:2502.20749)."
         )
+        slicer.app.connect("startupCompleted()", self.registerSampleData)
+
+    def registerSampleData(self):
+        """Made-up volumes for tutorials, in the module Sample Data."""
+        from SemiSAMPlusLib import sample_data
+
+        sample_data.register(self.resourcePath)
 
 
 class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -23,6 +23,7 @@ from .process import ProcessFactory, Scheduler
 from .project_session import ProjectSession, SessionState
 from .python_finder import PythonFinder
 from .recent_projects import RecentProjects
+from .sample_data import SampleMaker
 from .scene.case_scene import CaseScene
 from .scene.history import EditorUndo
 from .scene.images import ImageError
@@ -59,7 +60,7 @@ class ModuleController:
         self.session: ProjectSession | None = None
         self.editor: CaseEditor | None = None
         self.case_scene = CaseScene(scene, undo=EditorUndo(ui.segmentEditor), fit_views=_fit_views)
-        self.project_panel = ProjectPanel(ui, recent, self.open_project)
+        self.project_panel = ProjectPanel(ui, recent, self.open_project, self.make_sample_project)
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
@@ -74,8 +75,8 @@ class ModuleController:
             self.segment_panel,
             AdvancedPanel(ui, parameters),
         )
-        self._waiting: tuple[Path, Sequence[SegmentInfo] | None] | None = None
-        self.setup_panel = SetupPanel(ui, finder, requirements, self._on_ready)
+        self.setup_panel = SetupPanel(ui, finder, requirements)
+        self._sample_maker = SampleMaker(self.setup_panel.launch, make_process)
         ui.restartButton.connect("clicked(bool)", self._on_restart)
         self._show_message(None)
 
@@ -87,10 +88,11 @@ class ModuleController:
         While the engine's Python is still being looked for, the project waits.
         """
         self.close_project()
-        if not self.setup_panel.ready:
-            self._waiting = (folder, segments)
-            return
-        client = WorkerClient(self.setup_panel.launch(folder), self._make_process, self._scheduler)
+        self.setup_panel.when_ready(lambda: self._start_project(folder, segments))
+
+    def _start_project(self, folder: Path, segments: Sequence[SegmentInfo] | None) -> None:
+        launch = self.setup_panel.launch(("worker", str(folder)))
+        client = WorkerClient(launch, self._make_process, self._scheduler)
         session = ProjectSession(folder, client)
         session.state_changed.connect(self._on_state)
         session.failed.connect(self._on_failed)
@@ -108,13 +110,42 @@ class ModuleController:
         if parameters is not None:
             parameters.projectPath = str(folder)
 
-    def _on_ready(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            self.open_project(*waiting)
+    def make_sample_project(self, folder: Path) -> None:
+        """Make a project of made-up volumes in an empty or new folder, and open it."""
+        self.close_project()
+        self._make_sample(folder, lambda project, new_image: self.open_project(project))
+
+    def load_sample_volume(self, folder: Path) -> None:
+        """Load a made-up volume that is no case of that project; ``folder`` is new and takes its file."""
+
+        def load(project: Path, new_image: Path) -> None:
+            import slicer
+
+            slicer.util.loadVolume(str(new_image), {"name": "SemiSAMPlusVolume"})
+
+        self._make_sample(folder, load)
+
+    def _make_sample(self, folder: Path, then: Callable[[Path, Path], None]) -> None:
+        def done(project: Path, new_image: Path) -> None:
+            self.project_panel.set_activity("")
+            then(project, new_image)
+
+        def failed(text: str) -> None:
+            self.project_panel.set_activity("")
+            self.tell(text)
+
+        def make() -> None:
+            self._sample_maker.cancel()
+            self._sample_maker.make(folder, done, failed)
+
+        self.project_panel.set_activity(_("Making up volumes in {folder}...").format(folder=folder))
+        self.setup_panel.when_ready(make)
 
     def close_project(self, at_exit: bool = False) -> None:
         """Close the open case and the project; the half-done annotation is kept."""
+        self.setup_panel.forget_waiting()
+        self._sample_maker.cancel()
+        self.project_panel.set_activity("")
         if self.session is None:
             return
         if self.editor is not None:

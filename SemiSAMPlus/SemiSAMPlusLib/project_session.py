@@ -37,7 +37,7 @@ class ProjectSession:
 
     Usage::
 
-        session = ProjectSession(folder, WorkerClient(worker_launch(...), QtProcess, QtScheduler()), author="mk")
+        session = ProjectSession(folder, WorkerClient(engine_launch(...), QtProcess, QtScheduler()), author="mk")
         session.cases_changed.connect(table.update)
         session.open()
 
@@ -171,11 +171,16 @@ class ProjectSession:
         image: Path,
         *,
         copy: bool | None = None,
+        check: bool = False,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Add an image file or DICOM folder as a case; ``copy`` says whether into the project."""
-        return self._change("add-case", {"case": name, "image": image, "copy": copy}, on_done, on_error)
+        """Add an image file or DICOM folder as a case; ``copy`` says whether into the project.
+
+        With ``check`` the image is read first, so that one that cannot be used does not become a case.
+        """
+        fields = {"case": name, "image": image, "copy": copy, "check": check}
+        return self._change("add-case", fields, on_done, on_error)
 
     def remove_case(
         self, name: str, *, on_done: Callable[[], None] | None = None, on_error: ErrorCallback | None = None

@@ -141,10 +141,10 @@ def slicer_environments() -> tuple[dict[str, str], dict[str, str] | None]:
     return dict(os.environ), startup
 
 
-def worker_launch(probe: PythonProbe, project: Path, environment: Mapping[str, str]) -> Launch:
-    """How to start the worker of a project in a probed interpreter."""
+def engine_launch(probe: PythonProbe, arguments: Sequence[str], environment: Mapping[str, str]) -> Launch:
+    """How to start a command of the engine, such as ("worker", folder), in a probed interpreter."""
     # -P: a file torch.py in the folder that we happen to be in is not torch.
-    return Launch(probe.program, ("-P", "-m", "semisam", "worker", str(project)), dict(environment))
+    return Launch(probe.program, ("-P", "-m", "semisam", *arguments), dict(environment))
 
 
 class PythonFinder:

@@ -58,7 +58,7 @@ class WorkerRequest:
 class WorkerClient:
     """Starts the worker, sends it requests and tells what comes back.
 
-    launch          how the worker is started (see ``python_finder.worker_launch``)
+    launch          how the worker is started (see ``python_finder.engine_launch``)
     make_process    makes the child process; ``QtProcess`` in Slicer
     scheduler       calls later; ``QtScheduler`` in Slicer
     kill            ends processes by their ids, with what they started

@@ -14,6 +14,7 @@ from PySide6.QtCore import Property, Signal
 from Testing.host.io_manager import IOManager
 from Testing.host.layout_manager import LayoutManager
 from Testing.host.modules import ModuleManager
+from Testing.host.widgets.common import stored_property
 
 
 class SlicerApplication(QtWidgets.QApplication):
@@ -128,6 +129,7 @@ class SlicerApplication(QtWidgets.QApplication):
 
     temporaryPath = Property(str, lambda self: self._temporary, lambda self, path: setattr(self, "_temporary", path))
     cachePath = Property(str, lambda self: operating_system.path.join(self._folder, "cache"))
+    defaultScenePath = stored_property(str, "defaultScenePath", "")
     slicerHome = Property(str, lambda self: self._folder)
     slicerUserSettingsFilePath = Property(str, lambda self: self.userSettings().fileName())
     extensionsInstallPath = Property(str, lambda self: operating_system.path.join(self._folder, "extensions"))

@@ -17,7 +17,7 @@ from SemiSAMPlusLib.python_finder import (
     candidates,
     engine_environment,
     engine_folder,
-    worker_launch,
+    engine_launch,
 )
 
 
@@ -105,6 +105,6 @@ def test_another_python_sees_nothing_of_slicers_libraries() -> None:
 
 def test_the_engine_lies_where_the_worker_will_look(tmp_path: Path) -> None:
     assert (engine_folder() / "semisam" / "__main__.py").is_file()
-    launch = worker_launch(PythonProbe("py", "PythonSlicer"), tmp_path / "ein Projekt", {"A": "b"})
+    launch = engine_launch(PythonProbe("py", "PythonSlicer"), ("worker", str(tmp_path / "ein Projekt")), {"A": "b"})
     assert launch.arguments[-3:] == ("semisam", "worker", str(tmp_path / "ein Projekt"))
     assert candidates({"PATH": "", "SEMISAMPLUS_PYTHON": "x"}) == [("x", "SEMISAMPLUS_PYTHON")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import slicer
 
 from ..i18n import _
 from ..process import Launch
-from ..python_finder import PythonFinder, PythonProbe, worker_launch
+from ..python_finder import PythonFinder, PythonProbe, engine_launch
 
 # A CPU build of torch with what it needs, and the small packages beside it, in megabytes.
 _TORCH_MEGABYTES, _OTHERS_MEGABYTES = 900, 150
@@ -20,11 +20,12 @@ class SetupPanel:
     """Wires the frame at the top of the panel, which is hidden once the engine can run.
 
     requirements  the file requirements.txt
-    on_ready      called when an interpreter for the engine was found
     """
 
-    def __init__(self, ui: Any, finder: PythonFinder, requirements: Path, on_ready: Callable[[], None]) -> None:
-        self._ui, self._finder, self._requirements, self._on_ready = ui, finder, requirements, on_ready
+    def __init__(self, ui: Any, finder: PythonFinder, requirements: Path) -> None:
+        self._ui, self._finder, self._requirements = ui, finder, requirements
+        self._looking = False
+        self._waiting: list[Callable[[], None]] = []
         self._probe: PythonProbe | None = None
         self._probes: list[PythonProbe] = []
         ui.setupButton.connect("clicked(bool)", self._on_install)
@@ -36,21 +37,39 @@ class SetupPanel:
         """Whether the engine can be started."""
         return self._probe is not None
 
-    def launch(self, project: Path) -> Launch:
-        """How to start the engine for a project; only when ``ready``."""
+    def launch(self, arguments: Sequence[str]) -> Launch:
+        """How to start a command of the engine; only when ``ready``."""
         assert self._probe is not None
-        return worker_launch(self._probe, project, self._finder.environment(self._probe))
+        return engine_launch(self._probe, arguments, self._finder.environment(self._probe))
+
+    def when_ready(self, action: Callable[[], None]) -> None:
+        """Do it now, or as soon as the engine can be started."""
+        if self.ready:
+            action()
+            return
+        self._waiting.append(action)
+        self.look()
+
+    def forget_waiting(self) -> None:
+        """Nothing is wanted any more."""
+        self._waiting.clear()
 
     def look(self, checked: bool = False) -> None:
         """Ask the interpreters; the answer comes later."""
-        self._finder.find(self._on_found, self._on_nothing)
+        if not self._looking:
+            self._looking = True
+            self._finder.find(self._on_found, self._on_nothing)
 
     def _on_found(self, probe: PythonProbe) -> None:
+        self._looking = False
         self._probe = probe
         self._ui.setupFrame.visible = False
-        self._on_ready()
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
 
     def _on_nothing(self, text: str, probes: list[PythonProbe]) -> None:
+        self._looking = False
         self._probes = probes
         inside = [probe for probe in probes if probe.source == "PythonSlicer" and not probe.problem]
         self._show(text, installable=bool(inside))

@@ -52,8 +52,12 @@ class Project(ProjectView):
 
     # -- cases ----------------------------------------------------------------------------------------------------
 
-    def add_case(self, name: str, image: str | Path, *, copy: bool | None = None) -> None:
-        """Add one case; see ``add_cases``."""
+    def add_case(self, name: str, image: str | Path, *, copy: bool | None = None, check: bool = False) -> None:
+        """Add one case; see ``add_cases``. With ``check`` its image is read first: VolumeError if it cannot be."""
+        if check:
+            path = _existing(name, image)
+            self._check_new(self._store.document.cases, {name: path})
+            self._geometries.of(path)
         self.add_cases({name: image}, copy=copy)
 
     def add_cases(self, images: Mapping[str, str | Path], *, copy: bool | None = None) -> None:

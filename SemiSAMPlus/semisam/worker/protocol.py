@@ -237,7 +237,12 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
     ),
     "remove-annotation": (_CASE,),
     "restore-annotation": (_CASE, _AUTHOR),
-    "add-case": (_CASE, Field("image", _PATH, _path, required=True), Field("copy", "true or false", _boolean)),
+    "add-case": (
+        _CASE,
+        Field("image", _PATH, _path, required=True),
+        Field("copy", "true or false", _boolean),
+        Field("check", "true or false", _boolean),
+    ),
     "remove-case": (_CASE,),
     "accept": (_CASE, _AUTHOR, Field("segments", "a list of names of segments", _list_of(_text, 1))),
     "reject": (_CASE, _AUTHOR),

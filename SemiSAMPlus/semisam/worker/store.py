@@ -109,7 +109,7 @@ class Store:
         return {"case": describe_case(project, project.case(request["case"]))}
 
     def _add_case(self, project: Project, request: Request) -> dict[str, Any]:
-        project.add_case(request["case"], request["image"], copy=request["copy"])
+        project.add_case(request["case"], request["image"], copy=request["copy"], check=bool(request["check"]))
         return {"case": describe_case(project, project.case(request["case"]))}
 
     def _remove_case(self, project: Project, request: Request) -> dict[str, Any]:
