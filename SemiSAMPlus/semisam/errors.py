@@ -33,5 +33,9 @@ class TrainingError(SemiSAMError):
     """Training that cannot start or go on."""
 
 
+class ModelError(SemiSAMError):
+    """A model file that cannot be used, or a model that does not fit the project."""
+
+
 class UsageError(SemiSAMError):
     """Options of a command that do not fit together."""

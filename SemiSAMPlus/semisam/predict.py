@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,7 @@ class Specialist:
     def load(cls, project: Project, device: str = "auto") -> tuple[Specialist, str]:
         """The project's specialist and its name. Raises TrainingError when there is none yet."""
         weights, plan, facts = load_specialist(project.models_dir)
-        hardware = detect(device)
-        bfloat16 = plan.bfloat16 and hardware.bfloat16
-        plan = replace(plan, device=hardware.device, bfloat16=bfloat16, threads=hardware.cores)
+        plan = plan.on(detect(device))
         torch.set_num_threads(plan.threads)
         network = make_network(plan)
         network.load_state_dict(weights)
@@ -258,6 +256,7 @@ def segment(
                 "seconds": round(time.monotonic() - start, 2),
             }
         )
+        on_event({"event": "mask-ready", **results[-1]})
         text = f"{name}: {target}"
         on_event({"event": "progress", "text": text, "fraction": (index + 1) / len(images), "seconds_left": None})
     return results

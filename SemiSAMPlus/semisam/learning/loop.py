@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class _Round:
         if not options.fresh:
             state = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
         self.budget, self.round = self._resume(state)
+        self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
         self.schedule = Schedule(self.plan, self.budget)
         # After a resumption other patches are drawn than were drawn before.
         self.rng = np.random.default_rng([options.seed, self.round, self.budget.steps])
@@ -260,7 +262,11 @@ class _Round:
             "single_component": single,
             "round": self.round,
             "steps": self.budget.steps,
+            "seconds": round(self.budget.seconds, 1),
+            "origin": self.origin,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "annotated": self.working.annotated,
+            "unannotated": len(self.working.unannotated),
             "framework": resolve_framework(self.options.framework, len(self.working.annotated)),
             "seed": self.options.seed,
             **self.teaching.summary(),
@@ -288,6 +294,7 @@ class _Round:
             "steps": self.budget.steps,
             "seconds": self.budget.seconds,
             "proposed_first": self.proposed_first,
+            "origin": self.origin,
         }
         save_training(self.project.models_dir, self.student, self.teacher, self.optimizer, state)
 
@@ -308,15 +315,17 @@ class _Round:
         return budget, int(state["round"])
 
     def _make_plan(self) -> Plan:
-        """The saved plan on today's hardware, or a new one for a new project or --fresh."""
+        """The saved plan on today's hardware, or a new one for a new project, other segments or --fresh."""
         path = self.project.models_dir / "plan.json"
         hardware = detect(self.options.device)
         names = tuple(segment.name for segment in self.project.segments)
         if path.exists() and not self.options.fresh:
             plan = Plan.load(path)
-            if plan.segments == names and (plan.device == "cpu") == (hardware.device == "cpu"):
-                bfloat16 = plan.bfloat16 and hardware.bfloat16
-                return replace(plan, device=hardware.device, bfloat16=bfloat16, threads=hardware.cores)
+            if plan.segments == names:
+                if not plan.is_for(hardware):
+                    self._say("The plan is from another kind of device; --fresh makes one for this and starts anew.")
+                return plan.on(hardware)
+            self._say("The project's segments have changed: learning starts anew.")
         self._say("Looking at the data.")
         plan = make_plan(take_fingerprint(self.project), hardware, names)
         plan.save(path)

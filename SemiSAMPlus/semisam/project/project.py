@@ -50,6 +50,17 @@ class Project(ProjectView):
         check_segments(segments)
         return cls(Store.create(Path(path).resolve(), Document(1, _now(), images_copied, tuple(segments))))
 
+    def replace_segments(self, segments: Sequence[Segment]) -> None:
+        """Give a project without cases other segments, or any project the segments that it has in another order.
+
+        Raises ProjectError where masks would lose their meaning, UsageError for unfit segments.
+        """
+        check_segments(segments)
+        with self._store.transaction() as draft:
+            if draft.cases and set(segments) != set(draft.segments):
+                raise ProjectError(f'The project "{self.path}" has cases already: their masks need its segments.')
+            draft.segments = tuple(segments)
+
     # -- cases ----------------------------------------------------------------------------------------------------
 
     def add_case(self, name: str, image: str | Path, *, copy: bool | None = None, check: bool = False) -> None:

@@ -15,15 +15,17 @@ from semisam.files.atomic import patiently, rename, temporary_beside, write_byte
 from semisam.project import files
 from semisam.project.lock import FileLock, ProjectLock
 from semisam.project.schema import SCHEMA, Case, Document, parse, render, schema_of
+from semisam.segments import Segment
 
 _NAME, _BACKUP = "project.json", "project.previous.json"
 
 
 @dataclass
 class Draft:
-    """The cases as they will be after a transaction, and what to do with files once project.json says so."""
+    """Cases and segments as they will be after a transaction, and what to do with files once project.json says so."""
 
     cases: dict[str, Case]
+    segments: tuple[Segment, ...]
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -90,14 +92,16 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Draft]:
-        """Change the cases of the draft in the block; they are written when it ends without an error."""
+        """Change cases or segments of the draft in the block; they are written when it ends without an error."""
         with ProjectLock(self.folder) as lock:
             self.reload()
             try:
                 files.settle(self.folder, self.document)
-                draft = Draft(dict(self.document.cases))
+                draft = Draft(dict(self.document.cases), self.document.segments)
                 yield draft
-                document = replace(self.document, cases=draft.cases, revision=self.document.revision + 1)
+                document = replace(
+                    self.document, cases=draft.cases, segments=draft.segments, revision=self.document.revision + 1
+                )
                 self._write(document, lock)
                 files.settle(self.folder, document)
                 for action in draft.afterwards:

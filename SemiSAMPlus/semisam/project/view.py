@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,6 +88,14 @@ class ProjectView:
     @property
     def log_dir(self) -> Path:
         return self.path / files.LOG
+
+    @property
+    def model_name(self) -> str | None:
+        """The name of the trained model, such as "specialist-0007", or None when there is none yet."""
+        try:
+            return str(json.loads((self.models_dir / "specialist.json").read_text("utf-8"))["weights"]).split(".")[0]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def training_owner(self) -> Owner | None:
         """Who is training this project now, or None."""

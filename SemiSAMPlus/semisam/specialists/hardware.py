@@ -46,13 +46,14 @@ def detect(device: str = "auto") -> Hardware:
     if kind == "cuda":
         properties = torch.cuda.get_device_properties(torch.device(device))
         memory = properties.total_memory // 2**20
-        return Hardware(device, properties.name, _cores(), int(memory), torch.cuda.is_bf16_supported())
+        return Hardware(device, properties.name, cores(), int(memory), torch.cuda.is_bf16_supported())
     if kind == "mps":
-        return Hardware(device, "Apple GPU", _cores(), _memory_mb(), False)
-    return Hardware(device, "CPU", _cores(), _memory_mb(), _bfloat16_pays())
+        return Hardware(device, "Apple GPU", cores(), _memory_mb(), False)
+    return Hardware(device, "CPU", cores(), _memory_mb(), _bfloat16_pays())
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The cores that this process may use, at least 1."""
     # The cores this process may use, which in a container or under a scheduler are fewer than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))

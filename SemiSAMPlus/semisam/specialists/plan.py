@@ -6,7 +6,7 @@ A person can open ``models/plan.json``, see why things are as they are, and chan
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,25 @@ class Plan:
         k, j, i = np.prod(np.array(self.strides), axis=0)
         return int(k), int(j), int(i)
 
+    def is_for(self, hardware: Hardware) -> bool:
+        """Whether it was made for this kind of device: with a GPU, or without."""
+        return (self.device == "cpu") == (hardware.device == "cpu")
+
+    def on(self, hardware: Hardware) -> Plan:
+        """The plan on this machine. Network and working spacing stay, because what was learned depends on them; on
+        another kind of device the patch is made to fit."""
+        patch = self.patch
+        if not self.is_for(hardware):
+            budget = _patch_budget(hardware, self.channels)
+            patch = _patch(np.array(patch, float), np.array(self.total_stride), budget)
+        return replace(
+            self,
+            patch=patch,
+            device=hardware.device,
+            bfloat16=self.bfloat16 and hardware.bfloat16 and bfloat16_is_sound(patch, self.strides),
+            threads=hardware.cores,
+        )
+
     def in_words(self) -> str:
         spacing = " x ".join(f"{value:.2f}" for value in self.working_spacing)
         patch = " x ".join(str(size) for size in self.patch)
@@ -115,10 +134,7 @@ def make_plan(fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str,
     """
     gpu = hardware.device != "cpu"
     channels = (32, 64, 128, 256) if gpu else (16, 32, 64, 128)
-    memory_mb = int(hardware.memory_mb * (0.8 if gpu else 0.4))
-    budget = _GPU_PATCH_VOXELS if gpu else _CPU_PATCH_VOXELS
-    items = 6  # two labelled and two unlabelled patches of the student, two of the teacher
-    budget = min(budget, memory_mb * 2**20 // (_BYTES_PER_VOXEL_AND_CHANNEL * channels[0] * items))
+    budget = _patch_budget(hardware, channels)
     if budget < 16**3:
         raise PlanError(f"{hardware.in_words()} has too little memory to train: at least 1 GB is needed.")
 
@@ -138,9 +154,21 @@ def make_plan(fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str,
         device=hardware.device,
         bfloat16=hardware.bfloat16 and bfloat16_is_sound(patch, strides),
         threads=hardware.cores,
-        memory_mb=memory_mb,
+        memory_mb=_usable_memory(hardware),
         mirror=not sided,
     )
+
+
+def _usable_memory(hardware: Hardware) -> int:
+    return int(hardware.memory_mb * (0.4 if hardware.device == "cpu" else 0.8))
+
+
+def _patch_budget(hardware: Hardware, channels: tuple[int, ...]) -> int:
+    """Voxels of one patch that the machine can take."""
+    budget = _CPU_PATCH_VOXELS if hardware.device == "cpu" else _GPU_PATCH_VOXELS
+    items = 6  # two labelled and two unlabelled patches of the student, two of the teacher
+    bytes_per_voxel = _BYTES_PER_VOXEL_AND_CHANNEL * channels[0] * items
+    return min(budget, _usable_memory(hardware) * 2**20 // bytes_per_voxel)
 
 
 def bfloat16_is_sound(patch: tuple[int, int, int], strides: tuple[tuple[int, int, int], ...]) -> bool:

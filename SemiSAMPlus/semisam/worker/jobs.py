@@ -41,7 +41,7 @@ class Jobs:
             self._paused = None
             self._pausing = False
             self._training = ticket.id
-            self._start(ticket, ["train", str(project), "--json", *_options(self._options)])
+            self._start(ticket, ["train", str(project), "--json", *option_words(self._options)])
 
     def resume(self, ticket: Ticket, project: Path) -> None:
         """Go on after ``pause``, with the options and for what is left of the budget."""
@@ -156,12 +156,13 @@ class Jobs:
             self._idle.wait_for(lambda: not self._jobs, timeout=seconds + STOP_SECONDS)
 
 
-def _options(values: Mapping[str, Any]) -> list[str]:
+def option_words(values: Mapping[str, Any]) -> list[str]:
+    """Options of a command as words of its command line; None and False are left out."""
     words: list[str] = []
     for name, value in values.items():
         if value is True:
             words.append(f"--{name}")
-        elif value is not False:
+        elif value is not None and value is not False:
             # One word, so that a value that begins with a dash is not taken for an option.
             words.append(f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}")
     return words

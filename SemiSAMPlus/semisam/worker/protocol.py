@@ -18,6 +18,7 @@ from typing import Any
 from semisam.errors import (
     GeneralistError,
     LockError,
+    ModelError,
     PlanError,
     ProjectError,
     SemiSAMError,
@@ -41,6 +42,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (PlanError, "plan"),
     (GeneralistError, "generalist"),
     (TrainingError, "training"),
+    (ModelError, "model"),
     (UsageError, "usage"),
     (SemiSAMError, "usage"),
     (MemoryError, "memory"),
@@ -217,6 +219,14 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         Field("output", _PATH, _path, required=True),
     ),
     "report": (),
+    "export-model": (
+        Field("file", _PATH, _path, required=True),
+        Field("title", "a text", _text),
+        Field("description", "a text", _text),
+        Field("licence", "a text", _text),
+    ),
+    "import-model": (Field("file", _PATH, _path, required=True), Field("replace", "true or false", _boolean)),
+    "show-model": (Field("file", _PATH, _path, required=True),),
     "encode": _SUBJECT,
     "prompt": (
         *_SUBJECT,

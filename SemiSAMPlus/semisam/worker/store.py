@@ -54,15 +54,32 @@ class Store:
         return self.describe()
 
     def describe(self) -> dict[str, Any]:
-        """The project as it is on disk now: segments and cases."""
+        """The project as it is on disk now: segments, cases, and the name of its model."""
         project = self._current()
         cases = [describe_case(project, case) for case in project.cases.values()]
         return {
             "project": project.path,
             "revision": project.revision,
             "segments": [segment.to_dict() for segment in project.segments],
+            "model": project.model_name,
             "counts": Counter(case["state"] for case in cases),
             "cases": cases,
+        }
+
+    def show_model(self, request: Request) -> dict[str, Any]:
+        """What a model file holds, and what importing it here would mean. The project need not exist yet."""
+        from semisam.model_exchange import difference, has_learned
+        from semisam.model_file import read_model
+
+        model = read_model(request["file"])
+        exists = (self.path / "project.json").exists()
+        project = self._current() if exists else None
+        return {
+            "card": model.card.to_dict(),
+            "text": model.card.in_words(),
+            "segments": [segment.to_dict() for segment in model.segments],
+            "problem": "" if project is None else difference(project, model),
+            "replaces": project is not None and has_learned(project),
         }
 
     def serve(self, request: Request) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from semisam import __version__
 from semisam.errors import UsageError
 from semisam.generalists.registry import names as generalist_names
-from semisam.worker.jobs import Jobs
+from semisam.specialists.devices import devices_in_words
+from semisam.worker.jobs import Jobs, option_words
 from semisam.worker.lanes import Lane
 from semisam.worker.outbox import Outbox
 from semisam.worker.protocol import (
@@ -74,6 +75,9 @@ class Worker:
             "propose": lambda ticket: self._command(ticket),
             "report": lambda ticket: self._command(ticket),
             "segment": self._segment,
+            "export-model": lambda ticket: self._model(ticket, "export"),
+            "import-model": lambda ticket: self._model(ticket, "import"),
+            "show-model": lambda ticket: self._in_store_lane(ticket, self._store.show_model),
             "encode": lambda ticket: self._in_click_lane(ticket, priority=1),
             "prompt": lambda ticket: self._in_click_lane(ticket, priority=0),
             "cancel": self._cancel,
@@ -164,6 +168,7 @@ class Worker:
         answer: dict[str, Any] = {
             "jobs": self._jobs.status(),
             "paused": self._jobs.paused,
+            "devices": devices_in_words(),
             "interactive": {"waiting": self._click_lane.waiting, "encoded": clicks.encoded() if clicks else []},
         }
         try:
@@ -182,6 +187,11 @@ class Worker:
         images = [str(image) for image in request["images"]]
         output = str(request["output"])
         self._jobs.queue(ticket, ["segment", str(self._store.path), *images, "-o", output, "--json"])
+
+    def _model(self, ticket: Ticket, action: str) -> None:
+        values = dict(ticket.request.values)
+        file = str(values.pop("file"))
+        self._jobs.queue(ticket, ["model", action, str(self._store.path), file, "--json", *option_words(values)])
 
     def _cancel(self, ticket: Ticket) -> None:
         target = self._desk.get(ticket.request["target"])
