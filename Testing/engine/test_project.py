@@ -441,3 +441,11 @@ def test_project_json_is_readable(project: Project) -> None:
     assert document["schema"] == 1
     assert document["cases"]["a"]["image"] == "../images/a.nii.gz"
     assert document["cases"]["a"]["state"] == "new"
+
+
+def test_an_image_that_is_checked_and_cannot_be_read_does_not_become_a_case(tmp_path):
+    project = Project.create(tmp_path / "project", SEGMENTS)
+    (tmp_path / "a.nii.gz").write_bytes(b"no image")
+    with pytest.raises(VolumeError, match="a.nii.gz"):
+        project.add_case("a", tmp_path / "a.nii.gz", check=True)
+    assert project.cases == {}
