@@ -16,6 +16,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SemiSAMPlusLib.parameter_node import SemiSAMPlusParameterNode
+from SemiSAMPlusLib.shortcuts import shortcuts_help
 
 
 class SemiSAMPlus(ScriptedLoadableModule):
@@ -31,6 +32,7 @@ class SemiSAMPlus(ScriptedLoadableModule):
             "Annotate a few cases of a study; a network learns from them and from the others, and proposes an editable "
             "segmentation for every case. Everything runs on this computer."
         )
+        parent.helpText += "<p>" + shortcuts_help() + "</p>"
         parent.acknowledgementText = _(
             "The method is SemiSAM+ (Zhang et al., Medical Image Analysis 2025, arXiv:2502.20749)."
         )
@@ -94,12 +96,10 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         self.initializeParameterNode()
-        self.controller.annotate_panel.enter()
-        if not self.controller.setup_panel.ready:
-            self.controller.setup_panel.look()
+        self.controller.enter()
 
     def exit(self):
-        self.controller.annotate_panel.exit()
+        self.controller.exit()
         self.setParameterNode(None)
 
     def onSceneStartClose(self, caller, event):

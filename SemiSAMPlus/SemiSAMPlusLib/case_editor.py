@@ -147,6 +147,22 @@ class CaseEditor:
             self._save(case, finished=self._all_completed(), on_done=on_done)
         return True
 
+    def edit_proposal(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
+        """Copy the proposal, or its segments ``names``, into the annotation to be corrected there. False without one.
+
+        The case is in work until the annotation is finished.
+        """
+        case = self._current()
+        if case is None:
+            return False
+        before = self.scene.snapshot()
+        if not self.scene.accept(names, SegmentStatus.IN_PROGRESS):
+            return False
+        self._undo.append((case, before))
+        self.scene.reject()
+        self._save(case, finished=False, on_done=on_done)
+        return True
+
     def reject(self, on_done: _CaseCallback | None = None) -> bool:
         """Refuse the proposal; False without one."""
         case = self._current()
@@ -159,16 +175,21 @@ class CaseEditor:
 
     @property
     def can_undo(self) -> bool:
-        """Whether an accept or reject of the open case can be taken back."""
+        """Whether a decision about the open case can be taken back."""
         return bool(self._undo)
 
     def undo(self, on_done: _CaseCallback | None = None) -> bool:
-        """Take back the last accept or reject of the open case, in the scene and in the project."""
+        """Take back the last accept, edit or reject of the open case, in the scene and in the project."""
         if not self._undo or self._current() is None:
             return False
         before, annotation = self._undo.pop()
         self.scene.reconsider()
-        if annotation is not None and self.scene.restore(annotation):
+        restored = annotation is not None and self.scene.restore(annotation)
+        if restored and before.annotation is not None:
+            # What the project keeps as the annotation before may be a later one: the case may have been saved since.
+            self._save(before, finished=before.finished, on_done=on_done)
+            return True
+        if restored:
             self.scene.settle()
         self._session.take_back(before, on_done=on_done, on_error=self._on_error)
         return True

@@ -35,6 +35,7 @@ class CasesTable:
         self._by_state = qt.QSortFilterProxyModel()
         self._by_state.setSourceModel(self._by_name)
         self._by_state.setFilterKeyColumn(STATE)
+        self._by_state.setFilterRole(qt.Qt.UserRole)
         self._by_state.setSortRole(qt.Qt.UserRole)
         view.setModel(self._by_state)
         view.setSortingEnabled(True)
@@ -48,26 +49,36 @@ class CasesTable:
         states.addItem(_("All states"), "")
         for state in STATES:
             states.addItem(state_words(state), state)
+        self._shown: list[tuple[CaseInfo, int]] = []
+        # Kept, so that it is not looked for at each change of the table.
+        self._selection = view.selectionModel()
         search.connect("textChanged(QString)", self._by_name.setFilterFixedString)
         states.connect("currentIndexChanged(int)", self._on_state)
         view.connect("doubleClicked(QModelIndex)", self._on_double_click)
 
     def show(self, cases: Sequence[CaseInfo], ranks: Mapping[str, int]) -> None:
         """Fill the table; ``ranks`` says which case to look at next, from 1."""
-        chosen = self.selected()
+        wanted = [(case, ranks.get(case.name, len(cases))) for case in cases]
+        if wanted == self._shown:
+            return
+        chosen, same_rows = self.selected(), [case.name for case, _rank in self._shown] == [case.name for case in cases]
         self._view.setSortingEnabled(False)
-        self._model.setRowCount(len(cases))
-        for row, case in enumerate(cases):
-            rank = ranks.get(case.name, len(cases))
-            text = "" if case.confidence is None else f"{case.confidence:.2f}"
-            self._cell(row, NAME, case.name, case.name)
-            self._cell(row, STATE, state_words(case.state), case.state)
-            self._cell(row, CONFIDENCE, text, -1.0 if case.confidence is None else case.confidence)
-            self._color(row, case.confidence)
-            self._cell(row, RANK, str(rank), rank)
+        self._model.setRowCount(len(wanted))
+        for row, (case, rank) in enumerate(wanted):
+            before, rank_before = self._shown[row] if row < len(self._shown) else (None, None)
+            if case != before:
+                self._show_case(row, case)
+            if rank != rank_before or row >= len(self._shown):
+                self._cell(row, RANK, str(rank), rank)
+        self._shown = wanted
         self._view.setSortingEnabled(True)
-        for name in chosen:
-            self.select(name)
+        if not same_rows:
+            self._view.clearSelection()
+            self._select(chosen)
+
+    def on_selected(self, callback: Callable[..., None]) -> None:
+        """Have ``callback`` called whenever another case is selected, or none."""
+        self._selection.connect("selectionChanged(QItemSelection,QItemSelection)", callback)
 
     def selected(self) -> list[str]:
         """Names of the selected cases, in the order of the table."""
@@ -75,11 +86,19 @@ class CasesTable:
         return [self._name(row) for row in rows]
 
     def select(self, name: str) -> None:
-        """Select a case, if the filters show it."""
+        """Select this case alone, if the filters show it, and bring it into sight."""
         for row in range(self._by_state.rowCount()):
             if self._name(row) == name:
                 self._view.selectRow(row)
+                self._view.scrollTo(self._by_state.index(row, NAME))
                 return
+
+    def _select(self, names: Sequence[str]) -> None:
+        wanted = set(names)
+        for row in range(self._by_state.rowCount() if wanted else 0):
+            if self._name(row) in wanted:
+                flags = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
+                self._selection.select(self._by_state.index(row, NAME), flags)
 
     def neighbor(self, name: str | None, step: int) -> str | None:
         """The case that stands ``step`` rows below ``name`` as the table is sorted and filtered; None at the ends."""
@@ -88,6 +107,13 @@ class CasesTable:
             return names[0] if names else None
         row = names.index(name) + step
         return names[row] if 0 <= row < len(names) else None
+
+    def _show_case(self, row: int, case: CaseInfo) -> None:
+        text = "" if case.confidence is None else f"{case.confidence:.2f}"
+        self._cell(row, NAME, case.name, case.name)
+        self._cell(row, STATE, state_words(case.state), case.state)
+        self._cell(row, CONFIDENCE, text, -1.0 if case.confidence is None else case.confidence)
+        self._color(row, case.confidence)
 
     def _cell(self, row: int, column: int, text: str, key: Any) -> None:
         item = self._model.item(row, column)
@@ -109,7 +135,7 @@ class CasesTable:
 
     def _on_state(self, index: int) -> None:
         key = self._states.itemData(index)
-        self._by_state.setFilterFixedString(state_words(key) if key else "")
+        self._by_state.setFilterFixedString(key or "")
 
     def _on_double_click(self, index: Any) -> None:
         self._on_open(self._name(index.row()))

@@ -9,11 +9,13 @@ from typing import Any
 
 from .case_editor import CaseEditor
 from .cases import SegmentInfo
+from .device_words import device_words
 from .i18n import _
 from .jobs import TrainingOptions
 from .panels.advanced_panel import AdvancedPanel
 from .panels.annotate_panel import AnnotatePanel
 from .panels.cases_panel import CasesPanel
+from .panels.confident_panel import ConfidentPanel
 from .panels.learn_panel import LearnPanel
 from .panels.project_panel import ProjectPanel
 from .panels.review_panel import ReviewPanel
@@ -28,6 +30,7 @@ from .scene.case_scene import CaseScene
 from .scene.history import EditorUndo
 from .scene.images import ImageError
 from .scene.mask_files import MaskFileError
+from .shortcuts import Shortcuts
 from .worker_client import WorkerClient
 from .worker_messages import WorkerError
 
@@ -60,18 +63,20 @@ class ModuleController:
         self.session: ProjectSession | None = None
         self.editor: CaseEditor | None = None
         self.case_scene = CaseScene(scene, undo=EditorUndo(ui.segmentEditor), fit_views=_fit_views)
+        self.shortcuts = Shortcuts(ui)
         self.project_panel = ProjectPanel(ui, recent, self.open_project, self.make_sample_project)
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
         self.annotate_panel = AnnotatePanel(ui, self.case_scene, self._editor, parameters, self.tell)
-        self.review_panel = ReviewPanel(ui, self.case_scene, self._editor, parameters)
+        self.review_panel = ReviewPanel(ui, self.case_scene, self._editor, parameters, self.tell)
         self._panels = (
             self.project_panel,
             self.cases_panel,
             self.annotate_panel,
             self.learn_panel,
             self.review_panel,
+            ConfidentPanel(ui, parameters, self.current_case, self.open_case, self.tell),
             self.segment_panel,
             AdvancedPanel(ui, parameters),
         )
@@ -99,6 +104,7 @@ class ModuleController:
         self.session = session
         self.editor = CaseEditor(session, self.case_scene)
         self.editor.opened.connect(self._on_opened)
+        self.editor.proposal_waiting.connect(self.review_panel.newer_proposal_waits)
         self.editor.failed.connect(self._on_failed)
         for panel in self._panels:
             panel.set_session(session)
@@ -162,9 +168,23 @@ class ModuleController:
 
     def close(self) -> None:
         """The widget goes away: nothing of ours may run on."""
+        self.shortcuts.remove()
         self.close_project(at_exit=True)
+        self.review_panel.close()
         self.learn_panel.close()
         self.annotate_panel.close()
+
+    def enter(self) -> None:
+        """The module is opened."""
+        self.annotate_panel.enter()
+        self.shortcuts.install()
+        if not self.setup_panel.ready:
+            self.setup_panel.look()
+
+    def exit(self) -> None:
+        """Another module is opened."""
+        self.shortcuts.remove()
+        self.annotate_panel.exit()
 
     def show(self) -> None:
         """Bring all panels up to date."""
@@ -220,10 +240,9 @@ class ModuleController:
         )
 
     def device_in_words(self) -> str:
-        """The device as the user chose it."""
+        """The device that training will run on."""
         parameters = self._parameters()
-        chosen = "auto" if parameters is None else parameters.device
-        return _("the best device that this computer has") if chosen == "auto" else chosen
+        return device_words("auto" if parameters is None else parameters.device)
 
     def tell(self, text: str) -> None:
         """Show an error in the panel; it stays until the next one or until it is over."""

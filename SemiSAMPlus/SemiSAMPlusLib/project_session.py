@@ -6,6 +6,7 @@ Everything is told through callbacks and ``Signal``s; nothing waits and nothing 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -58,6 +59,7 @@ class ProjectSession:
         self.state = SessionState.CLOSED
         self.problem: WorkerError | None = None
         self.revision = -1
+        self.writable = True
         self.segments: tuple[SegmentInfo, ...] = ()
         self.cases = CaseList()
         self.jobs = ProjectJobs(client, on_proposal=self._on_proposal, on_trained=self.refresh)
@@ -135,6 +137,8 @@ class ProjectSession:
         self.revision = int(answer.get("revision", -1))
         changed = self.cases.replace_all(cases)
         opened = self.state is not SessionState.OPEN
+        if opened:
+            self.writable = os.access(self.project, os.W_OK)
         self._set_state(SessionState.OPEN)
         if changed or opened:
             self.cases_changed.emit(changed)

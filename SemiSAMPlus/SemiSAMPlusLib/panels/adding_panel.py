@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from ..adding_cases import AddingResult, Candidate, CaseAdding
+from ..buttons import allow
 from ..i18n import _
 from ..image_files import ENDINGS, images_in
 from ..project_session import ProjectSession
@@ -47,14 +48,8 @@ class AddingPanel(Panel):
 
     def show(self) -> None:
         """Bring the buttons up to date."""
-        ui, ready = self._ui, self._opened is not None
-        ui.addCasesButton.enabled = ready
-        ui.addCasesButton.toolTip = (
-            _("Add image files, a folder, DICOM series or volumes of the scene as cases")
-            if ready
-            else _("Open a project first")
-        )
-        ui.addingFrame.visible = self._adding.busy
+        allow(self._ui.addCasesButton, self._why_not(writes=True))
+        self._ui.addingFrame.visible = self._adding.busy
 
     def add_files(self, paths: Sequence[Path]) -> None:
         """Add image files and DICOM folders as cases, named like them."""
@@ -107,14 +102,14 @@ class AddingPanel(Panel):
 
     def _on_cancel(self, checked: bool = False) -> None:
         self._adding.cancel()
-        self._ui.cancelAddingButton.enabled = False
+        allow(self._ui.cancelAddingButton, _("It ends after the case that is being added"))
 
     def _on_progress(self, done: int, total: int, words: str) -> None:
         ui = self._ui
         ui.addingBar.maximum = total
         ui.addingBar.value = done
         ui.addingBar.toolTip = words
-        ui.cancelAddingButton.enabled = True
+        allow(ui.cancelAddingButton, None)
 
     def _on_finished(self, result: AddingResult) -> None:
         self.show()

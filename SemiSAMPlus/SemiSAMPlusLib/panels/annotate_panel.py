@@ -9,6 +9,7 @@ from typing import Any
 
 import slicer
 
+from ..buttons import allow
 from ..case_editor import CaseEditor
 from ..i18n import _
 from ..project_session import ProjectSession
@@ -104,19 +105,19 @@ class AnnotatePanel(Panel):
     def show(self) -> None:
         """Bring texts and buttons up to date."""
         ui, case = self._ui, self._case_scene.case
-        ready = case is not None and self._opened is not None
+        why_not = self._why_not() or (None if case is not None else _("Open a case first"))
         ui.openCaseLabel.text = _("No case is open.") if case is None else _("Case {case}").format(case=case.name)
         for button in (
             ui.positivePointButton,
             ui.negativePointButton,
             ui.improveButton,
-            ui.saveWorkButton,
-            ui.finishAnnotationButton,
         ):
-            button.enabled = ready
-        previewed = self._preview.patch is not None
-        ui.acceptPreviewButton.enabled = previewed
-        ui.discardPreviewButton.enabled = previewed or self._prompts is not None
+            allow(button, why_not)
+        for button in (ui.saveWorkButton, ui.finishAnnotationButton):
+            allow(button, self._why_not(writes=True) or why_not)
+        no_preview = None if self._preview.patch is not None else _("There is no preview: give a prompt first")
+        allow(ui.acceptPreviewButton, no_preview)
+        allow(ui.discardPreviewButton, no_preview if self._prompts is None else None)
         ui.segmentEditor.enabled = case is not None
 
     # The annotation ---------------------------------------------------------------------------------------------------

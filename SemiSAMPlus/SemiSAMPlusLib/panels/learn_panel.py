@@ -8,6 +8,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..buttons import allow, describe
 from ..curves import LearningCurves
 from ..i18n import _
 from ..jobs import TrainingOptions
@@ -62,25 +63,32 @@ class LearnPanel(Panel):
     def show(self) -> None:
         """Bring button, texts and progress up to date."""
         ui, session = self._ui, self._session
-        ready = self._opened is not None
-        annotated = session.cases.annotated if session is not None and ready else 0
+        annotated = 0 if self._opened is None else self._opened.cases.annotated
         state = session.jobs.training.state if session is not None else TrainingState.IDLE
         active = session is not None and session.jobs.training.active
         ui.learnButton.text = _("Stop") if active else _("Learn")
-        ui.learnButton.enabled = ready and (
-            state in (TrainingState.STARTING, TrainingState.TRAINING) if active else annotated > 0
-        )
-        ui.learnButton.toolTip = self._tip(ready, annotated, state)
-        ui.learnSummaryLabel.text = self._summary(ready, annotated)
+        if active:
+            describe(ui.learnButton, _("Stop training; what it has learned is kept, and Learn goes on from there"))
+        else:
+            describe(
+                ui.learnButton,
+                _("Train on the annotated and the other cases, then propose masks; you can go on working meanwhile"),
+            )
+        allow(ui.learnButton, self._why_not_learn(annotated, state))
+        ui.learnSummaryLabel.text = self._summary(annotated)
         ui.learnProgressBar.visible = active
         if session is not None:
             ui.learnProgressBar.value = round(100 * session.jobs.training.fraction)
         ui.learnStatusLabel.text = self._status()
-        ui.showCurvesButton.enabled = session is not None and bool(session.jobs.training.history)
-        ui.showLogButton.enabled = bool(self._log)
+        trained = session is not None and bool(session.jobs.training.history)
+        allow(ui.showCurvesButton, None if trained else _("There was no training yet"))
+        self._allow_log()
 
-    def _summary(self, ready: bool, annotated: int) -> str:
-        if self._session is None or not ready:
+    def _allow_log(self) -> None:
+        allow(self._ui.showLogButton, None if self._log else _("The engine has reported nothing yet"))
+
+    def _summary(self, annotated: int) -> str:
+        if self._session is None or self._opened is None:
             return _("Open a project first.")
         if annotated == 0:
             return _("Annotate at least one case, then press Learn.")
@@ -92,16 +100,12 @@ class LearnPanel(Panel):
             device=self._device(),
         )
 
-    def _tip(self, ready: bool, annotated: int, state: TrainingState) -> str:
-        if not ready:
-            return _("No project is open")
+    def _why_not_learn(self, annotated: int, state: TrainingState) -> str | None:
         if state is TrainingState.STOPPING:
-            return _("Training is stopping; what it has learned is kept")
+            return _("Training is stopping already")
         if state in (TrainingState.STARTING, TrainingState.TRAINING):
-            return _("Stop training; what it has learned is kept, and Learn goes on from there")
-        if annotated == 0:
-            return _("At least one annotated case is needed")
-        return _("Train on the annotated and the other cases, then propose masks; you can go on working meanwhile")
+            return self._why_not()
+        return self._why_not(writes=True) or (None if annotated else _("At least one annotated case is needed"))
 
     def _status(self) -> str:
         if self._session is None:
@@ -139,7 +143,7 @@ class LearnPanel(Panel):
     def _on_logged(self, text: str) -> None:
         self._log.append(text)
         del self._log[:-1000]
-        self._ui.showLogButton.enabled = True
+        self._allow_log()
 
     def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
         return (*super()._signals(session), session.jobs.training.changed)
@@ -164,11 +168,27 @@ class LearnPanel(Panel):
         table.setRowCount(len(trust))
         table.setColumnCount(len(segments))
         table.setHorizontalHeaderLabels(segments)
-        table.setVerticalHeaderLabels(list(trust))
+        names = list(trust)
+        table.setVerticalHeaderLabels(names)
         for row, values in enumerate(trust.values()):
             for column, segment in enumerate(segments):
-                item = qt.QTableWidgetItem(f"{values.get(segment, 0.0):.2f}")
+                value = values.get(segment, 0.0)
+                item = qt.QTableWidgetItem(trust_words(value))
+                item.setToolTip(
+                    _("{generalist} with {segment}: {value} of 1").format(
+                        generalist=names[row], segment=segment, value=f"{value:.2f}"
+                    )
+                )
                 table.setItem(row, column, item)
+
+
+def trust_words(value: float) -> str:
+    """The trust in a generalist, 0 to 1, in words."""
+    if value <= 0.0:
+        return _("not used")
+    if value < 0.34:
+        return _("a little")
+    return _("partly") if value < 0.67 else _("much")
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..i18n import _
 from ..project_session import ProjectSession, SessionState
 from ..signals import Signal
 
@@ -38,6 +39,19 @@ class Panel:
         """The project, if it is open and its engine answers."""
         session = self._session
         return session if session is not None and session.state is SessionState.OPEN else None
+
+    def _why_not(self, *, writes: bool = False) -> str | None:
+        """Why the project cannot be worked with now, or with ``writes`` not be changed, in words; None if it can."""
+        session = self._session
+        if session is None:
+            return _("Open a project first")
+        if session.state is SessionState.OPENING:
+            return _("The project is still being opened")
+        if session.state is not SessionState.OPEN:
+            return _("The engine does not run: press Restart")
+        if writes and not session.writable:
+            return _("The folder of the project is read-only")
+        return None
 
     def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
         """What calls ``_on_changed``."""

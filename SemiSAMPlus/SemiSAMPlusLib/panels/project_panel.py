@@ -9,6 +9,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..buttons import allow
 from ..cases import SegmentInfo
 from ..i18n import _
 from ..project_session import ProjectSession, SessionState
@@ -55,7 +56,7 @@ class ProjectPanel(Panel):
     def show(self) -> None:
         """Bring the texts up to date."""
         self._ui.projectLabel.text = self._activity or self._project_in_words()
-        self._ui.tryButton.enabled = not self._activity
+        allow(self._ui.tryButton, self._activity or None)
         self._ui.tryButton.visible = self._session is None
 
     def set_activity(self, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..buttons import allow
 from ..i18n import _
 from ..scene.grids import Grid
 from ..scene.mask_files import export_labelmap, read_into
@@ -37,13 +38,12 @@ class SegmentPanel(Panel):
 
     def show(self) -> None:
         """Bring the buttons up to date."""
-        ready = self._opened is not None
-        volume = self._volume()
-        self._ui.segmentButton.enabled = ready and volume is not None
-        self._ui.segmentAllButton.enabled = ready
-        self._ui.exportMaskButton.enabled = self._result(volume) is not None
-        tip = _("Segment the volume with the project's model") if ready else _("Open a project first")
-        self._ui.segmentButton.toolTip = tip if volume is not None else _("Choose a volume first")
+        ui, volume = self._ui, self._volume()
+        no_volume = None if volume is not None else _("Choose a volume first")
+        allow(ui.segmentButton, self._why_not() or no_volume)
+        allow(ui.segmentAllButton, self._why_not())
+        no_result = None if self._result(volume) is not None else _("Segment this volume first")
+        allow(ui.exportMaskButton, no_volume or no_result)
 
     def _on_segment(self, checked: bool = False) -> None:
         volume = self._volume()

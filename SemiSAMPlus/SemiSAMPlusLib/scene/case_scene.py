@@ -8,7 +8,7 @@ from typing import Any
 
 from ..cases import CaseInfo, SegmentInfo
 from ..i18n import _
-from .grids import Grid, Patch
+from .grids import Grid, Patch, bounding_box
 from .history import SegmentationUndo, UndoHistory
 from .images import load_image, load_overlay
 from .mask_files import read_into, write_segmentation
@@ -192,6 +192,11 @@ class CaseScene:
         """Whether the proposal was edited."""
         return self._changed("proposal", self.proposal)
 
+    @property
+    def edits(self) -> int:
+        """A number that changes whenever annotation or proposal are edited."""
+        return hash(tuple(counter.now for counter in self._counters.values()))
+
     def _changed(self, role: str, node: Any) -> bool:
         counter = self._counters.get(role)
         return node is not None and counter is not None and counter.changed
@@ -226,9 +231,10 @@ class CaseScene:
         for key in segment_ids(node).values() if node is not None else ():
             set_status(node, key, SegmentStatus.COMPLETED)
 
-    def accept(self, names: Sequence[str] | None = None) -> bool:
+    def accept(self, names: Sequence[str] | None = None, status: SegmentStatus = SegmentStatus.COMPLETED) -> bool:
         """Give the annotation the voxels of the proposal, of all segments or of those with ``names``.
 
+        In the annotation they get ``status``.
         Voxels that the annotation gives to another segment stay with it. ``undo`` takes it back. False when the
         proposal or the annotation is gone.
         """
@@ -237,10 +243,10 @@ class CaseScene:
             return False
         self.undo_history.save(annotation)
         chosen = [item.name for item in self.segments] if names is None else list(names)
-        copy_segments(proposal, annotation, chosen, grid, SegmentStatus.COMPLETED)
+        copy_segments(proposal, annotation, chosen, grid, status)
         for name in chosen:
             key = find_segment(proposal, name)
-            if key is not None:
+            if key is not None and status is SegmentStatus.COMPLETED:
                 set_status(proposal, key, SegmentStatus.COMPLETED)
                 proposal.GetDisplayNode().SetSegmentVisibility(key, False)
         return True
@@ -293,7 +299,8 @@ class CaseScene:
         annotation, proposal, grid = self.annotation, self.proposal, self.grid
         if not shown or annotation is None or proposal is None or grid is None or self.case is None:
             return None
-        only_proposed, only_annotated = _difference(proposal, annotation, grid, [item.name for item in self.segments])
+        names = [item.name for item in self.segments]
+        start, only_proposed, only_annotated = _difference(proposal, annotation, grid, names)
         name = _("{case} difference").format(case=self.case.name)
         node = make_segmentation(self.logics, self.volume, name, (), SegmentStatus.NOT_STARTED)
         self._difference.set(node)
@@ -303,7 +310,7 @@ class CaseScene:
             (_("Another segment"), (240, 200, 60), only_proposed & only_annotated),
         ):
             key = add_segment(node, label, color, SegmentStatus.NOT_STARTED)
-            write_segment(node, key, Patch(grid, (0, 0, 0), voxels))
+            write_segment(node, key, Patch(grid, start, voxels))
         return node
 
     def show_uncertainty(self, shown: bool) -> Any:
@@ -320,15 +327,23 @@ class CaseScene:
         return node
 
 
-def _difference(proposal: Any, annotation: Any, grid: Grid, names: Sequence[str]) -> tuple[Any, Any]:
-    """Two (k, j, i) bool arrays: what a segment has in the proposal only, and in the annotation only."""
+def _difference(
+    proposal: Any, annotation: Any, grid: Grid, names: Sequence[str]
+) -> tuple[tuple[int, int, int], Any, Any]:
+    """A place on the grid (k, j, i), and from there (k, j, i) bool: what only the proposal has, only the annotation."""
     import numpy as np
 
-    only_proposed, only_annotated = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    pairs = []
     for name in names:
-        first, second = find_segment(proposal, name), find_segment(annotation, name)
-        proposed = read_segment(proposal, first, grid).whole() if first else np.zeros(grid.shape, bool)
-        annotated = read_segment(annotation, second, grid).whole() if second else np.zeros(grid.shape, bool)
+        found = [(node, find_segment(node, name)) for node in (proposal, annotation)]
+        pairs.append([read_segment(node, key, grid) if key else Patch.empty(grid) for node, key in found])
+    # Only where there is anything at all: on a whole CT this would hold up the window.
+    box = bounding_box(Patch.empty(grid), *(patch for pair in pairs for patch in pair))
+    only_proposed = np.zeros([part.stop - part.start for part in box], bool)
+    only_annotated = only_proposed.copy()
+    for first, second in pairs:
+        proposed, annotated = first.within(box), second.within(box)
         only_proposed |= proposed & ~annotated
         only_annotated |= annotated & ~proposed
-    return only_proposed, only_annotated
+    k, j, i = (part.start for part in box)
+    return (k, j, i), only_proposed, only_annotated

@@ -182,14 +182,16 @@ class ChangeCounter:
 
     def settle(self) -> None:
         """From now on it counts as unchanged."""
-        self._settled = self._time()
+        self._settled = self.now
 
     @property
     def changed(self) -> bool:
         """Whether voxels, or which segments there are, have changed since."""
-        return self._time() != self._settled
+        return self.now != self._settled
 
-    def _time(self) -> int:
+    @property
+    def now(self) -> int:
+        """A number for the voxels and segments as they are now."""
         segmentation = self._node.GetSegmentation()
         name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
         times = [segmentation.GetNumberOfSegments()]
