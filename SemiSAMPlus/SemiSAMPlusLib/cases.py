@@ -17,17 +17,27 @@ FINISHED = frozenset({"annotated", "accepted"})
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """A segment of the project: what masks hold for it, its name, and its color (red, green, blue; 0 to 255)."""
+    """A segment of the project: what masks hold for it, its name, and its color (red, green, blue; 0 to 255).
+
+    terminology  a terminology entry as Slicer serializes it, or ""
+    """
 
     value: int
     name: str
     color: tuple[int, int, int]
+    terminology: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As requests have it."""
+        data = {"value": self.value, "name": self.name, "color": list(self.color)}
+        return {**data, "terminology": self.terminology} if self.terminology else data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SegmentInfo:
         """A segment as the answer to ``open`` has it."""
         red, green, blue = data["color"]
-        return cls(int(data["value"]), str(data["name"]), (int(red), int(green), int(blue)))
+        terminology = str(data.get("terminology") or "")
+        return cls(int(data["value"]), str(data["name"]), (int(red), int(green), int(blue)), terminology)
 
 
 @dataclass(frozen=True)

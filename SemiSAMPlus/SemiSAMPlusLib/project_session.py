@@ -86,9 +86,25 @@ class ProjectSession:
         """Make an empty project in the folder, and open it."""
         self._set_state(SessionState.OPENING)
         self.client.start()
-        described = [{"value": item.value, "name": item.name, "color": list(item.color)} for item in segments]
-        fields = {"segments": described, "copy": copy_images}
+        fields = {"segments": [item.to_dict() for item in segments], "copy": copy_images}
         self.client.request("create", fields, on_done=self._on_described, on_error=self._on_open_failed)
+
+    def change_segments(
+        self,
+        segments: Sequence[SegmentInfo],
+        *,
+        on_done: Callable[[], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Rename, recolor or describe the segments (recognized by their values); without masks they may come and go."""
+
+        def done(answer: Event) -> None:
+            self._on_described(answer)
+            self.cases_changed.emit([])
+            call_safely(on_done)
+
+        fields = {"segments": [item.to_dict() for item in segments]}
+        return self._ask("change-segments", fields, on_done=done, on_error=on_error)
 
     def restart(self) -> None:
         """After a failure: a new worker, and the project as it is on the disk. Training does not go on by itself."""

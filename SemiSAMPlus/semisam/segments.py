@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from semisam.errors import UsageError
@@ -24,19 +24,32 @@ _COLORS = (
 
 @dataclass(frozen=True)
 class Segment:
-    """One named structure. ``value`` (1 to 255) is what masks hold for it; 0 is background."""
+    """One named structure. ``value`` (1 to 255) is what masks hold for it; 0 is background.
+
+    terminology   what it is in standard codes, as 3D Slicer serializes a terminology entry; "" where nobody said
+    former_names  names that it had before: masks that were written then still know it by them
+    """
 
     value: int
     name: str
     color: tuple[int, int, int]
+    terminology: str = ""
+    former_names: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"value": self.value, "name": self.name, "color": list(self.color)}
+        data: dict[str, Any] = {"value": self.value, "name": self.name, "color": list(self.color)}
+        if self.terminology:
+            data["terminology"] = self.terminology
+        if self.former_names:
+            data["former_names"] = list(self.former_names)
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Segment:
         red, green, blue = data["color"]
-        return cls(int(data["value"]), str(data["name"]), (int(red), int(green), int(blue)))
+        former = tuple(str(name) for name in data.get("former_names", ()))
+        color = (int(red), int(green), int(blue))
+        return cls(int(data["value"]), str(data["name"]), color, str(data.get("terminology", "")), former)
 
 
 def default_color(index: int) -> tuple[int, int, int]:
@@ -67,3 +80,34 @@ def check_segments(segments: Sequence[Segment]) -> None:
         raise UsageError("Two segments have the same value: give every segment a value of its own.")
     if len({segment.name.casefold() for segment in segments}) < len(segments):
         raise UsageError("Two segments have the same name: give every segment a name of its own.")
+
+
+def changed_segments(before: Sequence[Segment], wanted: Sequence[Segment], *, masks: bool) -> tuple[Segment, ...]:
+    """The segments ``wanted`` in place of those ``before``, recognized by their values, with their former names.
+
+    With ``masks`` (some were made already) they can be renamed, recolored and described, but none can come or go.
+    Raises UsageError for unfit segments.
+    """
+    check_segments(wanted)
+    known = {segment.value: segment for segment in before}
+    if masks and {segment.value for segment in wanted} != set(known):
+        raise UsageError(
+            "Segments cannot be added or removed once there are masks, which would lack them: change names and colors "
+            "only, or make a new project and add the same images."
+        )
+    result = []
+    for segment in wanted:
+        old = known.get(segment.value) if masks else None
+        names = () if old is None else (*old.former_names, old.name)
+        former = tuple(dict.fromkeys(name for name in names if name.casefold() != segment.name.casefold()))
+        result.append(replace(segment, former_names=former))
+    taken = {segment.name.casefold(): segment for segment in result}
+    for segment in result:
+        other = next((taken[name.casefold()] for name in segment.former_names if name.casefold() in taken), None)
+        if other is not None:
+            raise UsageError(
+                f'"{other.name}" was the name of another segment ("{segment.name}") before, and masks may use it: '
+                "choose another name."
+            )
+    # The order is that of what was learned.
+    return tuple(sorted(result, key=lambda segment: list(known).index(segment.value)) if masks else result)

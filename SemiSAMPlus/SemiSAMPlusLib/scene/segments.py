@@ -42,7 +42,7 @@ def make_segmentation(
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     put_in_study_of(volume, node)
     for item in segments:
-        entry = (terminology or {}).get(item.name)
+        entry = (terminology or {}).get(item.name) or item.terminology
         add_segment(node, item.name, item.color, status, entry, f"Segment_{item.value}")
     return node
 

@@ -63,7 +63,7 @@ def merged_layers(
     described segment, and overlapping segments.
     """
     result = np.zeros(layers.shape[1:], np.uint8)
-    by_name = {segment.name.casefold(): segment for segment in segments}
+    by_name = {name.casefold(): segment for segment in segments for name in (*segment.former_names, segment.name)}
     by_value = {segment.value: segment for segment in segments}
     undescribed = layers != 0
     owners: dict[int, str] = {}
@@ -119,6 +119,6 @@ def segment_fields(voxels: np.ndarray, segments: Sequence[Segment]) -> dict[str,
             f"Segment{number}_LabelValue": str(segment.value),
             f"Segment{number}_Layer": "0",
             f"Segment{number}_Extent": " ".join(str(edge) for edge in extent),
-            f"Segment{number}_Tags": "|",
+            f"Segment{number}_Tags": f"TerminologyEntry:{segment.terminology}|" if segment.terminology else "|",
         }
     return fields

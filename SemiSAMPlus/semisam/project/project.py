@@ -11,8 +11,9 @@ Annotations are changed by the calls for persons only; what the program proposes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semisam.errors import ProjectError
-from semisam.files.atomic import copy_file, move, temporary_beside
+from semisam.files.atomic import copy_file, move, temporary_beside, write_json
 from semisam.files.case_names import check_case_name, same_name
 from semisam.files.image_copy import copied_images
 from semisam.project import files
@@ -30,7 +31,7 @@ from semisam.project.schema import Case, Document, Record, checked_confidence, c
 from semisam.project.states import Event, State, following, without_annotation
 from semisam.project.store import Draft, Store, reason
 from semisam.project.view import ProjectView, absolute, find_case
-from semisam.segments import Segment, check_segments
+from semisam.segments import Segment, changed_segments, check_segments
 
 if TYPE_CHECKING:
     from semisam.volumes import Volume
@@ -49,6 +50,23 @@ class Project(ProjectView):
         """
         check_segments(segments)
         return cls(Store.create(Path(path).resolve(), Document(1, _now(), images_copied, tuple(segments))))
+
+    def change_segments(self, segments: Sequence[Segment]) -> None:
+        """Rename, recolor or describe the segments; their values tell which is which.
+
+        Segments come and go only as long as there are no masks. Raises UsageError for what cannot be, ProjectError
+        while the project is being trained.
+        """
+        if self.training_owner() is not None:
+            raise ProjectError("The segments cannot be changed while the program learns: stop it first.")
+        with self._store.transaction() as draft:
+            masks = any(case.annotation or case.proposal for case in draft.cases.values())
+            changed = changed_segments(draft.segments, segments, masks=masks)
+            names = {old.name: new.name for old in draft.segments for new in changed if old.value == new.value}
+            draft.segments = changed
+            draft.cases = {name: _with_names(case, names) for name, case in draft.cases.items()}
+            if masks:
+                draft.afterwards.append(partial(_rename_in_plan, self.models_dir / "plan.json", names))
 
     def replace_segments(self, segments: Sequence[Segment]) -> None:
         """Give a project without cases other segments, or any project the segments that it has in another order.
@@ -373,6 +391,23 @@ def _existing(name: str, image: str | Path) -> Path:
 def _finished_segments(case: Case) -> list[str]:
     """Names of the segments that a person has finished in the annotation of a case."""
     return [] if case.annotation is None else list(case.annotation.provenance.get("segments", ()))
+
+
+def _with_names(case: Case, names: Mapping[str, str]) -> Case:
+    """A case whose annotation tells its finished segments by their new names."""
+    if case.annotation is None or "segments" not in case.annotation.provenance:
+        return case
+    finished = [names.get(name, name) for name in _finished_segments(case)]
+    provenance = {**case.annotation.provenance, "segments": finished}
+    return replace(case, annotation=replace(case.annotation, provenance=provenance))
+
+
+def _rename_in_plan(path: Path, names: Mapping[str, str]) -> None:
+    """What was learned stays valid under new names. A plan that cannot be read is told when it is needed."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        plan = json.loads(path.read_text("utf-8"))
+        plan["segments"] = [names.get(name, name) for name in plan["segments"]]
+        write_json(path, plan)
 
 
 def _image_writer(volume: Volume) -> Callable[[Path], None]:

@@ -160,12 +160,15 @@ def _label(value: Any) -> int:
 
 
 def _segment(value: Any) -> Segment:
-    if not isinstance(value, dict) or set(value) != {"value", "name", "color"}:
+    if not isinstance(value, dict) or set(value) - {"terminology"} != {"value", "name", "color"}:
         raise ValueError
     red, green, blue = (_natural(channel) for channel in value["color"])
     if max(red, green, blue) > 255:
         raise ValueError
-    return Segment(_natural(value["value"], 1), _text(value["name"]), (red, green, blue))
+    terminology = value.get("terminology") or ""
+    if terminology and (_text(terminology) != terminology or "|" in terminology or not terminology.isprintable()):
+        raise ValueError  # "|" parts the tags of a segment in .seg.nrrd files
+    return Segment(_natural(value["value"], 1), _text(value["name"]), (red, green, blue), terminology)
 
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
@@ -186,6 +189,7 @@ def _id(value: Any) -> RequestId:
 _PATH = "a path in full (not relative to a folder)"
 _CASE = Field("case", "the name of a case", _text, required=True)
 _AUTHOR = Field("author", "a name", _text)
+_SEGMENTS = Field("segments", "a list of {value, name, color, terminology}", _list_of(_segment, 1), required=True)
 _SUBJECT = (
     Field("image", _PATH, _path),
     Field("case", "the name of a case", _text),
@@ -203,10 +207,8 @@ _TRAINING = (
 
 REQUESTS: dict[str, tuple[Field, ...]] = {
     "open": (Field("project", _PATH, _path),),
-    "create": (
-        Field("segments", "a list of {value, name, color}", _list_of(_segment, 1), required=True),
-        Field("copy", "true or false", _boolean),
-    ),
+    "create": (_SEGMENTS, Field("copy", "true or false", _boolean)),
+    "change-segments": (_SEGMENTS,),
     "case": (_CASE,),
     "status": (),
     "train": _TRAINING,

@@ -53,6 +53,12 @@ class Store:
         self._project = Project.create(self.path, request["segments"], images_copied=copied)
         return self.describe()
 
+    def change_segments(self, request: Request) -> dict[str, Any]:
+        """Give the project other segments, as far as its masks allow, and describe it."""
+        project = self._current()
+        project.change_segments(request["segments"])
+        return self.describe()
+
     def describe(self) -> dict[str, Any]:
         """The project as it is on disk now: segments, cases, and the name of its model."""
         project = self._current()

@@ -67,6 +67,7 @@ class Worker:
         self._handlers: dict[str, Callable[[Ticket], None]] = {
             "open": self._open,
             "create": lambda ticket: self._in_store_lane(ticket, self._store.create),
+            "change-segments": lambda ticket: self._in_store_lane(ticket, self._store.change_segments),
             "status": lambda ticket: self._in_store_lane(ticket, self._status),
             "train": lambda ticket: self._jobs.train(ticket, self._store.path, ticket.request.values),
             "resume": lambda ticket: self._jobs.resume(ticket, self._store.path),
