@@ -5,6 +5,7 @@ from pathlib import Path
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -81,6 +82,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.initializeParameterNode()
         self.controller.annotate_panel.connect_editor()
 
@@ -107,6 +109,11 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.controller.on_scene_start_close()
         self.setParameterNode(None)
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        if self.controller is not None:
+            self.controller.keep_what_is_removed(node)
+
     def onSceneEndClose(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
@@ -118,22 +125,16 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Follow another parameter node, or none."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, self._modified(), self.onParametersChanged)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, self._modified(), self.onParametersChanged)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersChanged)
             self.onParametersChanged()
 
     def onParametersChanged(self, caller=None, event=None):
         if self.controller is not None:
             self.controller.show()
-
-    @staticmethod
-    def _modified():
-        import vtk
-
-        return vtk.vtkCommand.ModifiedEvent
 
 
 class SemiSAMPlusLogic(ScriptedLoadableModuleLogic):

@@ -5,16 +5,18 @@ The scene changes at once, the project when the engine has answered; if it refus
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from .cases import CaseInfo, CaseList, SegmentInfo
+from .i18n import _
 from .pending import PendingAnnotations
 from .scene.case_scene import CaseScene, Snapshot
 from .scene.mask_files import MaskFileError
 from .scene.segments import SegmentStatus, find_segment, status_of
-from .signals import Signal
+from .signals import Signal, call_safely
 from .worker_client import ErrorCallback, WorkerRequest
 from .worker_messages import WorkerError
 
@@ -87,10 +89,15 @@ class CaseEditor:
         return None if self.scene.case is None else self.scene.case.name
 
     def open(self, name: str, volume: Any = None) -> None:
-        """Open a case; half-done work on the one before is kept. Raises ImageError, MaskFileError, KeyError."""
+        """Open a case; half-done work on the one before is kept.
+
+        Raises KeyError for a case that is not there, ImageError and MaskFileError for one that cannot be shown, and
+        MaskFileError as well when the work cannot be kept: then the case before stays open.
+        """
         case = self._session.cases.get(name)
         if case is None:
             raise KeyError(name)
+        self._keep()  # where that fails, the case before stays open
         self.close()
         waiting = self._waiting_mask(case)
         self.scene.open(case, self._session.segments, volume)
@@ -102,18 +109,25 @@ class CaseEditor:
         """Close the case. Edits of the annotation are kept: as half-done work, unless the case was finished before."""
         if self.scene.case is None:
             return
-        self.keep_changes()
+        self.keep_or_rescue()
         self.scene.close()
         self._undo.clear()
         self.opened.emit(None)
 
     def keep_changes(self) -> bool:
-        """Send edits of the annotation to the engine, if there are any; for closing, and now and then."""
-        case = self._current()
-        if case is None or not self.scene.annotation_changed:
-            return False
-        self._save(case, finished=case.finished)
-        return True
+        """Send edits of the annotation to the engine, now and then; False when there are none."""
+        try:
+            return self._keep()
+        except MaskFileError as error:
+            self._tell(error)
+            return True
+
+    def keep_or_rescue(self) -> None:
+        """As ``keep_changes``, for when the nodes are about to go: what the project cannot take is put elsewhere."""
+        try:
+            self._keep()
+        except MaskFileError as error:
+            self._rescue(str(error))
 
     def on_scene_start_close(self) -> None:
         """To be called while the scene's nodes are still there."""
@@ -141,8 +155,7 @@ class CaseEditor:
         self._undo.append((case, before))
         if as_proposed and case.proposal is not None:
             # The engine does the same with its files, and notes from which proposal the annotation comes.
-            self.scene.settle()
-            self._session.accept(case.name, names, on_done=on_done, on_error=self._on_error)
+            self._accept_in_project(case, names, on_done)
         else:
             self._save(case, finished=self._all_completed(), on_done=on_done)
         return True
@@ -168,9 +181,17 @@ class CaseEditor:
         case = self._current()
         if case is None or self.scene.proposal is None:
             return False
-        self._undo.append((case, None))
+        decision = (case, None)
+        self._undo.append(decision)
         self.scene.reject()
-        self._session.reject(case.name, on_done=on_done, on_error=self._on_error)
+
+        def refused(error: WorkerError) -> None:
+            if decision in self._undo:
+                self._undo.remove(decision)
+                self.scene.reconsider()
+            self._on_error(error)
+
+        self._session.reject(case.name, on_done=on_done, on_error=refused)
         return True
 
     @property
@@ -182,7 +203,7 @@ class CaseEditor:
         """Take back the last accept, edit or reject of the open case, in the scene and in the project."""
         if not self._undo or self._current() is None:
             return False
-        before, annotation = self._undo.pop()
+        decision = before, annotation = self._undo.pop()
         self.scene.reconsider()
         restored = annotation is not None and self.scene.restore(annotation)
         if restored and before.annotation is not None:
@@ -191,7 +212,13 @@ class CaseEditor:
             return True
         if restored:
             self.scene.settle()
-        self._session.take_back(before, on_done=on_done, on_error=self._on_error)
+
+        def refused(error: WorkerError) -> None:
+            if self.name == before.name:  # to be tried again
+                self._undo.append(decision)
+            self._on_error(error)
+
+        self._session.take_back(before, on_done=on_done, on_error=refused)
         return True
 
     def show_newest_proposal(self) -> None:
@@ -213,9 +240,62 @@ class CaseEditor:
         """The open case as the project knows it now."""
         return None if self.name is None else self._session.cases.get(self.name)
 
+    def _accept_in_project(self, case: CaseInfo, names: Sequence[str] | None, on_done: _CaseCallback | None) -> None:
+        # Should the engine die before it has accepted, the mask that the person saw is sent when it is back.
+        finished = self._all_completed()
+        try:
+            self._write(case, finished=finished)
+        except MaskFileError as error:
+            self._tell(error)
+            return
+        waiting = self._session.pending.put(case.name, finished=finished)
+
+        def accepted(answer: CaseInfo) -> None:
+            self._session.pending.taken(waiting)
+            call_safely(on_done, answer)
+
+        self._session.accept(case.name, names, on_done=accepted, on_error=self._on_error)
+
+    def _keep(self) -> bool:
+        """Send edits to the engine; whether there were any. Raises MaskFileError when the project cannot take them."""
+        case = self._current()
+        if case is None or not self.scene.annotation_changed:
+            return False
+        self._send(case, finished=case.finished)
+        return True
+
     def _save(self, case: CaseInfo, *, finished: bool, on_done: _CaseCallback | None = None) -> None:
-        if self.scene.save_annotation(self._session.pending.path(case.name, finished=finished)):
+        try:
+            self._send(case, finished=finished, on_done=on_done)
+        except MaskFileError as error:
+            self._tell(error)
+
+    def _send(self, case: CaseInfo, *, finished: bool, on_done: _CaseCallback | None = None) -> None:
+        if self._write(case, finished=finished):
             self._session.annotate(case.name, finished=finished, on_done=on_done, on_error=self._on_error)
+
+    def _write(self, case: CaseInfo, *, finished: bool) -> bool:
+        """Write the annotation where it waits for the engine; False when it is gone. Raises MaskFileError."""
+        try:
+            path = self._session.pending.path(case.name, finished=finished)
+        except OSError as error:
+            text = _('Cannot write "{path}" ({reason}): put the project\'s folder back, or check its permissions.')
+            raise MaskFileError(text.format(path=error.filename, reason=error.strerror)) from error
+        return self.scene.save_annotation(path)
+
+    def _rescue(self, problem: str) -> None:
+        path = Path(tempfile.mkdtemp(prefix="semisam-rescued-")) / f"{self.name}.seg.nrrd"
+        try:
+            self.scene.save_annotation(path)
+        except MaskFileError as error:
+            text = _("The annotation of {case} is lost. {problem} {second}").format(
+                case=self.name, problem=problem, second=error
+            )
+        else:
+            text = _('The annotation of {case} could not be kept in its project, but is in "{path}". {problem}').format(
+                case=self.name, path=path, problem=problem
+            )
+        self.failed.emit(WorkerError("system", text))
 
     def _all_completed(self) -> bool:
         node = self.scene.annotation
@@ -244,7 +324,10 @@ class CaseEditor:
             try:
                 self.scene.show_proposal(case)
             except MaskFileError as error:
-                self.failed.emit(WorkerError("volume", str(error)))
+                self._tell(error)
+
+    def _tell(self, error: MaskFileError) -> None:
+        self.failed.emit(WorkerError("volume", str(error)))
 
     def _on_error(self, error: WorkerError) -> None:
         if not error.cancelled:

@@ -248,6 +248,25 @@ class ModuleController:
         """Show an error in the panel; it stays until the next one or until it is over."""
         self._show_message(text)
 
+    def keep_what_is_removed(self, node: Any) -> None:
+        """A node is about to leave the scene: edits of the open case's annotation are kept before it is too late."""
+        scene, name = self.case_scene, self.current_case()
+        if name is None or self.editor is None or node not in (scene.annotation, scene.volume, scene.proposal):
+            return
+        if node is not scene.proposal:
+            self.editor.keep_or_rescue()
+        # Nodes cannot be removed from within the removal of another one.
+        self._scheduler.call_later(0, lambda: self._close_incomplete(name))
+
+    def _close_incomplete(self, name: str) -> None:
+        if self.editor is None or self.current_case() != name:
+            return
+        if self.case_scene.annotation is None or self.case_scene.volume is None:
+            self.editor.close()
+            text = _("A node of {case} was deleted, so the case was closed; its annotation is kept. Open it again.")
+            self.tell(text.format(case=name))
+        self.review_panel.show()
+
     def _input_volume(self) -> Any:
         parameters = self._parameters()
         return None if parameters is None else parameters.inputVolume
@@ -257,7 +276,7 @@ class ModuleController:
         if session is None:
             return
         if state is SessionState.FAILED and session.problem is not None:
-            self._show_message(session.problem.text, restart=True)
+            self._show_message(session.problem.text)
         elif state is SessionState.OPEN:
             self._show_message(None)
             with suppress(OSError):
@@ -271,10 +290,10 @@ class ModuleController:
         if self.session is not None:
             self.session.restart()
 
-    def _show_message(self, text: str | None, restart: bool = False) -> None:
+    def _show_message(self, text: str | None) -> None:
         self._ui.messageLabel.text = text or ""
         self._ui.messageFrame.visible = bool(text)
-        self._ui.restartButton.visible = restart
+        self._ui.restartButton.visible = self.session is not None and self.session.state is SessionState.FAILED
 
 
 def _fit_views() -> None:

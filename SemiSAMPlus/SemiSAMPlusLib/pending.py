@@ -33,9 +33,13 @@ class PendingAnnotations:
         self._folder = project / "pending"
 
     def path(self, case: str, *, finished: bool) -> Path:
-        """Where the mask of ``case`` is to be written; the folder is made. Raises OSError."""
+        """Where the mask of ``case`` is to be written; the folder is made, but never that of the project.
+
+        Raises OSError, also when the project's folder is not there any more.
+        """
         path = self._path(case, finished)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder, path.parent):
+            folder.mkdir(exist_ok=True)
         return path
 
     def put(self, case: str, *, finished: bool) -> PendingAnnotation:

@@ -92,6 +92,7 @@ class PromptSession:
         self.ready_changed = Signal()
         self._undo: list[tuple[list[PromptPoint], Any, Patch | None]] = []
         self._busy = False
+        self._encoding = False
         self._outdated = False
         self._closed = False
         self._number = 0
@@ -181,6 +182,10 @@ class PromptSession:
             return
         if self._busy or self.file_grid is None:
             self._outdated = True
+            if (
+                self.file_grid is None and not self._encoding
+            ):  # it went wrong before: the engine may have been restarted
+                self._encode()
             return
         self._outdated = False
         number = self._number
@@ -221,9 +226,11 @@ class PromptSession:
         return fields
 
     def _encode(self) -> None:
+        self._encoding = True
         self._engine.encode(dict(self._subject), on_done=self._on_encoded, on_error=self._on_encode_error)
 
     def _on_encoded(self, answer: Event) -> None:
+        self._encoding = False
         if self._closed:
             return
         try:
@@ -236,6 +243,7 @@ class PromptSession:
             self.ask()
 
     def _on_encode_error(self, error: WorkerError) -> None:
+        self._encoding = False
         if not self._closed and not error.cancelled:
             self.failed.emit(error)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,26 +38,20 @@ def ellipsoid(number: int, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     return np.where(inside, np.where(j < shift, 1, 2), 0).astype(np.uint8)
 
 
-def make_project(folder: Path, images: Sequence[Path], annotated: int = 0) -> Project:
-    """A project of ``images``, the first ones ``annotated``."""
+def make_project(folder: Path, images: Sequence[Path], annotated: int = 0, proposed: int = 0) -> Project:
+    """A project of ``images``: the first ones ``annotated``, the next ones with made-up proposals."""
     project = Project.create(folder, parse_segments(",".join(f"{n}={name}" for n, name in enumerate(SEGMENTS, 1))))
     project.add_cases({path.name.removesuffix(".nii.gz"): path for path in images})
-    for number, name in enumerate(list(project.cases)[:annotated]):
+    for number, name in enumerate(list(project.cases)[: annotated + proposed]):
         geometry = project.image_geometry(name)
         mask = Volume(ellipsoid(number, geometry.shape), geometry)
-        project.set_annotation(name, mask, author="test")
+        if number < annotated:
+            project.set_annotation(name, mask, author="test", source="made up")
+        else:
+            doubt = Volume(np.full(geometry.shape, 0.1, np.float32), geometry)
+            confidence = 0.8 + 0.04 * number
+            project.set_proposal(name, mask, model="specialist-0001", confidence=confidence, uncertainty=doubt)
     return project
-
-
-def train(folder: Path, steps: int) -> None:
-    """Train a project for a moment with the engine's own command; proposals are written for what is not annotated."""
-    options = ["--steps", str(steps), "--generalist", "none", "--device", "cpu"]
-    subprocess.run([sys.executable, "-m", "semisam", "train", str(folder), *options], check=True, capture_output=True)
-
-
-def copy_of(project: Path, folder: Path) -> Path:
-    """A project of a test's own; the images stay where they are."""
-    return Path(shutil.copytree(project, folder, ignore=shutil.ignore_patterns("cache", "log")))
 
 
 def open_project(widget: Any, host: Any, folder: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ def test_annotate_learn_review_accept_and_undo(
     assert ui.learnButton.text == "Stop"
     assert host.process_events(until=lambda: len(project.jobs.training.history) > 2, timeout=120)
     screenshot("learning", widget.parent)
+    controller.open_case("case4")
+    assert host.process_events(until=lambda: controller.case_scene.proposal is not None, timeout=120)
+    written = project.cases.get("case4").proposal.path.stat().st_mtime
+    assert time.time() - written < 1.0  # from the file that the engine writes to the nodes on the screen
+    assert ui.acceptButton.enabled
     assert host.process_events(until=lambda: not project.jobs.training.active, timeout=240)
     assert project.jobs.training.problem is None and ui.learnButton.text == "Learn"
     assert host.process_events(until=lambda: project.cases.counts().get("proposed") == 3, timeout=30)

@@ -19,7 +19,9 @@ from SemiSAMPlusLib.case_editor import CaseEditor
 from SemiSAMPlusLib.cases import CaseInfo, CaseList, MaskInfo
 from SemiSAMPlusLib.pending import PendingAnnotations
 from SemiSAMPlusLib.scene.case_scene import CaseScene
+from SemiSAMPlusLib.scene.mask_files import MaskFileError
 from SemiSAMPlusLib.signals import Signal
+from SemiSAMPlusLib.worker_messages import WorkerError
 from test_case_scene import NAMES, SEGMENTS, case, labels, paint, voxels
 
 BOX = (slice(0, 2), slice(0, 2), slice(0, 2))
@@ -34,6 +36,7 @@ class Session:
         self.pending = PendingAnnotations(folder)
         self.cases_changed = Signal()
         self.asked: list[tuple[Any, ...]] = []
+        self.on_error: Any = None
 
     def annotate(self, name: str, *, finished: bool, on_done: Any = None, on_error: Any = None) -> None:
         self.pending.put(name, finished=finished)
@@ -44,9 +47,11 @@ class Session:
 
     def reject(self, name: str, *, on_done: Any = None, on_error: Any = None) -> None:
         self.asked.append(("reject", name))
+        self.on_error = on_error
 
     def take_back(self, before: CaseInfo, *, on_done: Any = None, on_error: Any = None) -> None:
         self.asked.append(("take back", before.state))
+        self.on_error = on_error
 
     def put(self, item: CaseInfo) -> None:
         self.cases.put(item)
@@ -55,6 +60,7 @@ class Session:
 
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
+    (tmp_path / "project").mkdir()
     made = Session(tmp_path / "project")
     (tmp_path / "data").mkdir()
     made.put(case(tmp_path / "data"))
@@ -164,3 +170,52 @@ def test_deleted_nodes_make_every_action_harmless(editor: CaseEditor, session: S
     scene.Clear(True)
     editor.close()
     assert session.asked == []
+
+
+CRASH = WorkerError("crashed", "The engine crashed.")
+
+
+def test_an_accepted_mask_waits_until_the_engine_has_accepted_it(editor: CaseEditor, session: Session) -> None:
+    editor.accept()
+    (waiting,) = session.pending.waiting()
+    assert waiting.case == "a" and waiting.state == "annotated"
+
+
+def test_a_reject_that_the_engine_refused_did_not_happen(editor: CaseEditor, session: Session) -> None:
+    told: list[WorkerError] = []
+    editor.failed.connect(told.append)
+    editor.reject()
+    assert not editor.scene.proposal.GetDisplayNode().GetVisibility()
+    session.on_error(CRASH)
+    assert editor.scene.proposal.GetDisplayNode().GetVisibility() and not editor.can_undo and told == [CRASH]
+
+
+def test_an_undo_that_the_engine_refused_can_be_tried_again(editor: CaseEditor, session: Session) -> None:
+    editor.reject()
+    editor.undo()
+    assert not editor.can_undo
+    session.on_error(CRASH)
+    assert editor.can_undo and editor.undo()
+
+
+def test_work_that_cannot_be_kept_keeps_its_case_open(editor: CaseEditor, session: Session, tmp_path: Path) -> None:
+    session.put(dataclasses.replace(session.cases.get("a"), name="b"))
+    (tmp_path / "project").rmdir()
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    with pytest.raises(MaskFileError, match="project"):
+        editor.open("b")
+    assert editor.name == "a" and editor.scene.annotation_changed
+
+
+def test_work_that_cannot_be_kept_is_put_elsewhere_when_the_case_has_to_close(
+    editor: CaseEditor, tmp_path: Path
+) -> None:
+    told: list[WorkerError] = []
+    editor.failed.connect(told.append)
+    (tmp_path / "project").rmdir()
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.close()
+    assert editor.name is None and not (tmp_path / "project").exists()
+    rescued = Path(told[0].text.split('"')[1])
+    assert rescued.is_file()
+    rescued.unlink()

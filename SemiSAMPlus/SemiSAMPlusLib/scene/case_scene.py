@@ -204,7 +204,7 @@ class CaseScene:
     def save_annotation(self, path: Path) -> bool:
         """Write the annotation as .seg.nrrd, atomically; False when it is gone. Raises MaskFileError."""
         node = self.annotation
-        if node is None or self.volume is None:
+        if node is None:
             return False
         write_segmentation(node, path, for_engine=True)
         self._settle("annotation")
