@@ -64,7 +64,9 @@ class ModuleController:
         self.editor: CaseEditor | None = None
         self.case_scene = CaseScene(scene, undo=EditorUndo(ui.segmentEditor), fit_views=_fit_views)
         self.shortcuts = Shortcuts(ui)
-        self.project_panel = ProjectPanel(ui, recent, self.open_project, self.make_sample_project)
+        self.project_panel = ProjectPanel(
+            ui, recent, self.open_project, self.make_sample_project, self._close_case_for_a_change
+        )
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
@@ -212,6 +214,13 @@ class ModuleController:
         """The scene is about to be closed: an edited annotation goes into the project as work in progress."""
         if self.editor is not None:
             self.editor.on_scene_start_close()
+
+    def _close_case_for_a_change(self) -> Callable[[], None]:
+        """Close the open case; the result opens it again."""
+        name = self.current_case()
+        if self.editor is not None:
+            self.editor.close()
+        return lambda: None if name is None else self.open_case(name)
 
     def _on_opened(self, name: str | None) -> None:
         parameters = self._parameters()

@@ -15,7 +15,8 @@ from ..i18n import _
 from ..project_session import ProjectSession, SessionState
 from ..recent_projects import RecentProjects
 from ..sample_data import default_folder
-from ..segments_dialog import ask_for_segments
+from ..segments_dialog import ask_for_changes, ask_for_segments
+from ..worker_messages import WorkerError
 from .adding_panel import AddingPanel
 from .panel import Panel
 from .sample_dialog import ask_for_folder
@@ -26,6 +27,7 @@ class ProjectPanel(Panel):
 
     open_project         opens a folder; with segments it makes the project first
     make_sample_project  makes a project to try with in a new folder, and opens it
+    close_case           closes the open case and returns what opens it again
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class ProjectPanel(Panel):
         recent: RecentProjects,
         open_project: Callable[[Path, Sequence[SegmentInfo] | None], None],
         make_sample_project: Callable[[Path], None],
+        close_case: Callable[[], Callable[[], None]],
     ) -> None:
         super().__init__(ui)
         self._recent, self._open_project, self._make_sample_project = recent, open_project, make_sample_project
+        self._close_case = close_case
         self._activity = ""
         self._adding = AddingPanel(ui)
         self._recent_menu = qt.QMenu(ui.recentButton)
@@ -46,6 +50,7 @@ class ProjectPanel(Panel):
         ui.newProjectButton.connect("clicked(bool)", self._on_new)
         ui.openProjectButton.connect("clicked(bool)", self._on_open)
         ui.tryButton.connect("clicked(bool)", self._on_try)
+        ui.segmentsButton.connect("clicked(bool)", self._on_segments)
         self.show()
 
     def set_session(self, session: ProjectSession | None) -> None:
@@ -56,6 +61,7 @@ class ProjectPanel(Panel):
     def show(self) -> None:
         """Bring the texts up to date."""
         self._ui.projectLabel.text = self._activity or self._project_in_words()
+        allow(self._ui.segmentsButton, self._why_not(writes=True))
         allow(self._ui.tryButton, self._activity or None)
         self._ui.tryButton.visible = self._session is None
 
@@ -115,6 +121,21 @@ class ProjectPanel(Panel):
             slicer.util.errorDisplay(text.format(folder=folder))
         elif folder:
             self._open_project(Path(folder), None)
+
+    def _on_segments(self, checked: bool = False) -> None:
+        session = self._opened
+        if session is None:
+            return
+        masks = any(case.annotation is not None or case.proposal is not None for case in session.cases)
+        changed = ask_for_changes(session.segments, masks=masks, parent=self._ui.segmentsButton)
+        if changed is not None:
+            # The nodes of the open case show the old ones; what was painted is kept.
+            reopen = self._close_case()
+            session.change_segments(changed, on_done=reopen, on_error=lambda error: self._on_refused(error, reopen))
+
+    def _on_refused(self, error: WorkerError, reopen: Callable[[], None]) -> None:
+        slicer.util.errorDisplay(error.text)
+        reopen()
 
     def _on_try(self, checked: bool = False) -> None:
         folder = ask_for_folder(default_folder(), self._ui.tryButton)

@@ -13,6 +13,7 @@ from Testing.host.widgets import (
     plots,
     segment_editor,
     segments_table,
+    terminology,
     ui_loader,
 )
 from Testing.host.wrapping import register_widget_class
@@ -29,6 +30,7 @@ for _module in (
     plots,
     segment_editor,
     segments_table,
+    terminology,
     ui_loader,
 ):
     WIDGET_CLASSES.update(_module.CLASSES)
