@@ -13,6 +13,7 @@ from .i18n import _
 NAME, STATE, CONFIDENCE, RANK = range(4)
 # Proposals below this confidence are shown in red, those above the other in green.
 DOUBTFUL, CONFIDENT = 0.75, 0.9
+_ROW_PIXELS = 22
 
 
 STATES = ("new", "in work", "annotated", "proposed", "accepted", "rejected")
@@ -42,8 +43,11 @@ class CasesTable:
         view.setSelectionBehavior(qt.QTableView.SelectRows)
         view.setEditTriggers(qt.QTableView.NoEditTriggers)
         view.verticalHeader().setVisible(False)
-        view.horizontalHeader().setStretchLastSection(True)
-        for column, width in ((NAME, 130), (STATE, 80), (CONFIDENCE, 75)):
+        view.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
+        header = view.horizontalHeader()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
+        for column, width in ((STATE, 75), (CONFIDENCE, 80), (RANK, 45)):
             view.setColumnWidth(column, width)
         view.sortByColumn(NAME, qt.Qt.AscendingOrder)
         states.addItem(_("All states"), "")

@@ -187,7 +187,7 @@ def test_difference_and_uncertainty_are_shown_and_follow_edits(
 
     before = only_proposed()
     assert before > 500
-    screenshot("difference", slicer.util.mainWindow())
+    screenshot("difference")
     from SemiSAMPlusLib.scene.segments import SegmentStatus
 
     copy_segments(scene.proposal, scene.annotation, ["head"], scene.grid, SegmentStatus.IN_PROGRESS)

@@ -113,7 +113,7 @@ class ReviewPanel(Panel):
             item.setData(qt.Qt.UserRole, segment.name)
             item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Unchecked if done else qt.Qt.Checked)
-            item.setForeground(qt.QBrush(qt.QColor(*segment.color)))
+            item.setData(qt.Qt.DecorationRole, qt.QColor(*segment.color))
             widget.addItem(item)
 
     def _allow(self) -> None:
