@@ -70,7 +70,7 @@ class ModuleController:
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
-        self.annotate_panel = AnnotatePanel(ui, self.case_scene, self._editor, parameters, self.tell)
+        self.annotate_panel = AnnotatePanel(ui, self.case_scene, self._editor, parameters, scheduler)
         self.review_panel = ReviewPanel(ui, self.case_scene, self._editor, parameters, self.tell)
         self._panels = (
             self.project_panel,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,12 +44,30 @@ class PromptPoint:
     positive: bool
 
 
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """What is known of one object.
+
+    box   (n, 3) RAS positions, such as the eight corners of an ROI, or two
+    mask  on the volume's grid, to be improved
+    """
+
+    points: tuple[PromptPoint, ...] = ()
+    box: np.ndarray | None = None
+    mask: Patch | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no prompt."""
+        return not self.points and self.box is None and self.mask is None
+
+
 class PromptError(Exception):
     """A prompt that makes no sense; the text is for the user."""
 
 
 class PromptSession:
-    """Collects the prompts for one object and asks the engine.
+    """Holds the prompts for one object and asks the engine.
 
     engine      a ``ProjectSession``
     subject     {"case": name} or {"image": path}
@@ -84,13 +102,11 @@ class PromptSession:
         self.segment = segment
         self.threshold: float | None = None
         self.file_grid: Grid | None = None
-        self.points: list[PromptPoint] = []
-        self.box: np.ndarray | None = None
-        self.mask: Patch | None = None
+        self.given = Prompts()
         self.answered = Signal()
         self.failed = Signal()
         self.ready_changed = Signal()
-        self._undo: list[tuple[list[PromptPoint], Any, Patch | None]] = []
+        self._undo: list[Prompts] = []
         self._busy = False
         self._encoding = False
         self._outdated = False
@@ -106,60 +122,68 @@ class PromptSession:
     @property
     def waiting(self) -> bool:
         """Whether an answer is awaited."""
-        return self._busy
+        return self._busy or self._outdated
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no prompt."""
-        return not self.points and self.box is None and self.mask is None
+        return self.given.is_empty
 
     # Prompts ----------------------------------------------------------------------------------------------------------
 
-    def add_point(self, ras: Sequence[float], *, positive: bool) -> None:
-        """Add a click and ask. Raises PromptError for one beside the image."""
-        index = self._volume_grid.to_kji(ras)[0]
-        if not all(-0.5 <= x < size - 0.5 for x, size in zip(index, self._volume_grid.shape, strict=True)):
-            raise PromptError(_("This point lies beside the image: click into it."))
-        x, y, z = (float(value) for value in ras)
-        self._remember()
-        self.points.append(PromptPoint((x, y, z), positive))
+    def give(self, prompts: Prompts) -> None:
+        """Put other prompts in the place of those before, as one step for ``undo``, and ask.
+
+        Raises PromptError for points or a box beside the image, or an empty mask; then nothing changes.
+        """
+        for point in prompts.points:
+            index = self._volume_grid.to_kji(point.ras)[0]
+            if not all(-0.5 <= x < size - 0.5 for x, size in zip(index, self._volume_grid.shape, strict=True)):
+                raise PromptError(_("This point lies beside the image: click into it."))
+        if prompts.box is not None and box_of(prompts.box, self._volume_grid) is None:
+            raise PromptError(_("This box lies beside the image: move it over the object."))
+        if prompts.mask is not None and not prompts.mask.count:
+            raise PromptError(_("The segment is empty: draw a part of it first, or use points or a box."))
+        self._undo.append(self.given)
+        self.given = prompts
         self.ask()
 
+    def add_point(self, ras: Sequence[float], *, positive: bool) -> None:
+        """Add a click and ask. Raises PromptError for one beside the image."""
+        x, y, z = (float(value) for value in ras)
+        self.give(replace(self.given, points=(*self.given.points, PromptPoint((x, y, z), positive))))
+
     def set_box(self, corners: Any) -> None:
-        """Set the box and ask. ``corners`` (n, 3) are RAS positions, such as the eight corners of an ROI, or two.
+        """Set the box and ask. ``corners`` as ``Prompts.box``.
 
         The box that goes to the engine has its faces along the voxels and holds all the corners, as far as they lie in
         the image. Raises PromptError for a box beside the image.
         """
         import numpy as np
 
-        box = np.asarray(corners, float).reshape(-1, 3)
-        if box_of(box, self._volume_grid) is None:
-            raise PromptError(_("This box lies beside the image: move it over the object."))
-        self._remember()
-        self.box = box
-        self.ask()
+        self.give(replace(self.given, box=np.asarray(corners, float).reshape(-1, 3)))
 
     def improve(self, mask: Patch) -> None:
         """Set a mask on the volume's grid that is to be improved, and ask. Raises PromptError for an empty one."""
-        if not mask.count:
-            raise PromptError(_("The segment is empty: draw a part of it first, or use points or a box."))
-        self._remember()
-        self.mask = mask
-        self.ask()
+        self.give(replace(self.given, mask=mask))
 
     def undo(self) -> bool:
         """Take back the last prompt, and ask again if any is left; False when there is none."""
         if not self._undo:
             return False
-        self.points, self.box, self.mask = self._undo.pop()
+        self.given = self._undo.pop()
         self.ask()
         return True
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a prompt to take back."""
+        return bool(self._undo)
 
     def clear(self) -> None:
         """Forget all prompts; an answer that is awaited is dropped."""
         self._undo.clear()
-        self.points, self.box, self.mask = [], None, None
+        self.given = Prompts()
         self._number += 1
         self._outdated = False
 
@@ -170,24 +194,19 @@ class PromptSession:
         for signal in (self.answered, self.failed, self.ready_changed):
             signal.disconnect_all()
 
-    def _remember(self) -> None:
-        self._undo.append((list(self.points), self.box, self.mask))
-
     # Asking -----------------------------------------------------------------------------------------------------------
 
     def ask(self) -> None:
         """Ask for an answer to the prompts as they are now."""
         self._number += 1  # what is under way is an answer to other prompts
+        self._outdated = False
         if self._closed or self.is_empty:
             return
         if self._busy or self.file_grid is None:
             self._outdated = True
-            if (
-                self.file_grid is None and not self._encoding
-            ):  # it went wrong before: the engine may have been restarted
-                self._encode()
+            if self.file_grid is None and not self._encoding:
+                self._encode()  # it went wrong before: the engine may have been restarted
             return
-        self._outdated = False
         number = self._number
         output = self._folder / f"answer-{id(self)}-{number}.nrrd"
         try:
@@ -207,20 +226,21 @@ class PromptSession:
         import numpy as np
 
         fields: dict[str, Any] = {**self._subject, "output": output, "extent": "region"}
-        if self.points:
+        given = self.given
+        if given.points:
             # A click at the very border may lie a rounding error beyond it.
             limits = np.asarray(grid.shape) - 0.5 - 1e-3
-            index = np.clip(grid.to_kji([point.ras for point in self.points]), -0.5, limits)
+            index = np.clip(grid.to_kji([point.ras for point in given.points]), -0.5, limits)
             fields["points"] = index.round(4).tolist()
-            fields["labels"] = [int(point.positive) for point in self.points]
-        if self.box is not None:
-            box = box_of(self.box, grid)
+            fields["labels"] = [int(point.positive) for point in given.points]
+        if given.box is not None:
+            box = box_of(given.box, grid)
             if box is None:
                 raise PromptError(_("This box lies beside the image: move it over the object."))
             fields["box"] = list(box)
-        if self.mask is not None:
+        if given.mask is not None:
             path = self._folder / f"mask-{id(self)}-{self._number}.nrrd"
-            write_patch(widened(self.mask.onto(grid).cropped()), path)
+            write_patch(widened(given.mask.onto(grid).cropped()), path)
             fields["mask"] = path
         fields.update(segment=self.segment, threshold=self.threshold)
         return fields
@@ -243,7 +263,7 @@ class PromptSession:
             self.ask()
 
     def _on_encode_error(self, error: WorkerError) -> None:
-        self._encoding = False
+        self._encoding = self._outdated = False
         if not self._closed and not error.cancelled:
             self.failed.emit(error)
 

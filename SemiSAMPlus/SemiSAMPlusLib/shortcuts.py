@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
@@ -19,6 +20,7 @@ SHORTCUTS = {
     "Ctrl+Shift+K": "skipButton",
     "Ctrl+Shift+P": "positivePointButton",
     "Ctrl+Shift+M": "negativePointButton",
+    "Ctrl+Shift+X": "boxButton",
     "Ctrl+Shift+I": "improveButton",
     "Ctrl+Shift+Return": "acceptPreviewButton",
     "Ctrl+Shift+H": "showProposalCheckBox",
@@ -30,26 +32,24 @@ SHORTCUTS = {
 }
 
 
-class Shortcuts:
-    """Installed in ``enter`` and removed in ``exit``; without a main window there are none.
+class Keys:
+    """Keys of the main window that do something between ``install`` and ``remove``; without a main window none do.
 
-    A shortcut presses its button: it does nothing while that is disabled, and the button's tooltip names it.
+    actions  key sequence, such as "Ctrl+Return", -> what it does
     """
 
-    def __init__(self, ui: Any) -> None:
-        self._buttons = {keys: getattr(ui, name) for keys, name in SHORTCUTS.items()}
+    def __init__(self, actions: Mapping[str, Callable[[], Any]]) -> None:
+        self._actions = dict(actions)
         self._shortcuts: list[Any] = []
-        for keys, button in self._buttons.items():
-            add_keys(button, native(keys))
 
     def install(self) -> None:
         """Listen to the keyboard; nothing happens when that is so already."""
         window = slicer.util.mainWindow()
         if window is None or self._shortcuts:
             return
-        for keys, button in self._buttons.items():
+        for keys, action in self._actions.items():
             shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
-            shortcut.connect("activated()", lambda button=button: button.click())
+            shortcut.connect("activated()", action)
             self._shortcuts.append(shortcut)
 
     def remove(self) -> None:
@@ -62,6 +62,19 @@ class Shortcuts:
         self._shortcuts.clear()
 
 
+class Shortcuts(Keys):
+    """Installed in ``enter`` and removed in ``exit``.
+
+    A shortcut presses its button: it does nothing while that is disabled, and the button's tooltip names it.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        buttons = {keys: getattr(ui, name) for keys, name in SHORTCUTS.items()}
+        super().__init__({keys: lambda button=button: button.click() for keys, button in buttons.items()})
+        for keys, button in buttons.items():
+            add_keys(button, native(keys))
+
+
 def shortcuts_help() -> str:
     """All shortcuts with what they do, as HTML for the module's help."""
     words = {
@@ -71,6 +84,7 @@ def shortcuts_help() -> str:
         "skipButton": _("skip this case"),
         "positivePointButton": _("place points inside the structure"),
         "negativePointButton": _("place points outside"),
+        "boxButton": _("draw a box"),
         "improveButton": _("improve the segment"),
         "acceptPreviewButton": _("accept the preview"),
         "showProposalCheckBox": _("show or hide the proposal"),

@@ -1,4 +1,4 @@
-"""Advanced: which generalists may teach, and which one answers prompts; the rest is bound to the parameter node."""
+"""Advanced: which generalists may teach; the rest is bound to the parameter node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import qt
 
-from ..i18n import _
 from ..project_session import ProjectSession
 from ..signals import Signal
 from .panel import Panel
@@ -53,10 +52,6 @@ class AdvancedPanel(Panel):
             item.setCheckState(qt.Qt.Checked if not chosen or name in chosen else qt.Qt.Unchecked)
             self._ui.generalistsList.addItem(item)
         self._filling = False
-        box = self._ui.promptGeneralistBox
-        box.clear()
-        for name in names:
-            box.addItem(_("Prompts: {generalist}").format(generalist=name), name)
 
     def _on_chosen(self, item: Any) -> None:
         parameters = self._parameters()

@@ -13,33 +13,39 @@ class NodeHandle:
 
     def __init__(self, node: Any = None) -> None:
         self._weak = vtk.vtkWeakReference()
+        self._displays: list[Any] = []
         self.set(node)
 
     def set(self, node: Any) -> None:
-        """Remember another node, or none."""
+        """Remember another node, or none; also its display nodes, which outlive a node that is deleted."""
         self._weak.Set(node)
+        count = 0 if node is None else node.GetNumberOfDisplayNodes()
+        self._displays = [vtk.vtkWeakReference() for _ in range(count)]
+        for index, weak in enumerate(self._displays):
+            weak.Set(node.GetNthDisplayNode(index))
 
     def get(self) -> Any:
         """The node if it is still in its scene, else None."""
-        node = self._weak.Get()
-        if node is None:
-            return None
-        scene = node.GetScene()
-        return node if scene is not None and scene.IsNodePresent(node) else None
+        return _in_scene(self._weak)
 
     def remove(self) -> None:
-        """Take the node out of its scene, with its display and storage nodes; nothing happens when it is gone."""
+        """Take the node out of its scene, with its display and storage nodes; nothing happens when all are gone."""
+        # The scene leaves them behind, and with hundreds of cases they would pile up.
+        parts = [_in_scene(weak) for weak in self._displays]
         node = self.get()
         if node is not None:
-            scene = node.GetScene()
-            # The scene leaves them behind, and with hundreds of cases they would pile up.
-            parts = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+            parts += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
             parts += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
-            scene.RemoveNode(node)
-            for part in parts:
-                if part is not None and scene.IsNodePresent(part):
-                    scene.RemoveNode(part)
+        for part in (node, *parts):
+            if part is not None and part.GetScene() is not None and part.GetScene().IsNodePresent(part):
+                part.GetScene().RemoveNode(part)
         self.set(None)
+
+
+def _in_scene(weak: Any) -> Any:
+    node = weak.Get()
+    scene = None if node is None else node.GetScene()
+    return node if scene is not None and scene.IsNodePresent(node) else None
 
 
 class Logics:

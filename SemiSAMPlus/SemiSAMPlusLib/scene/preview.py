@@ -20,6 +20,7 @@ from .segments import (
 )
 
 _COLOR = (255, 220, 40)
+_FILL = 0.3  # the image below is to be seen
 
 
 class PromptPreview:
@@ -38,8 +39,8 @@ class PromptPreview:
 
     @property
     def patch(self) -> Patch | None:
-        """What is shown, or None."""
-        return self._patch
+        """What is shown, or None; also after somebody has deleted the node."""
+        return None if self.node is None else self._patch
 
     def show(self, patch: Patch, volume: Any) -> None:
         """Show an answer; it takes the place of the one before."""
@@ -48,6 +49,7 @@ class PromptPreview:
             node = make_segmentation(self._logics, volume, _("Preview"), (), SegmentStatus.NOT_STARTED)
             node.SetHideFromEditors(True)  # not a segmentation that one would choose anywhere
             node.SetSaveWithScene(False)
+            node.GetDisplayNode().SetOpacity2DFill(_FILL)
             add_segment(node, _("Preview"), _COLOR, SegmentStatus.NOT_STARTED)
             self._node.set(node)
         write_segment(node, next(iter(segment_ids(node).values())), patch)
@@ -63,7 +65,7 @@ class PromptPreview:
 
         False when there is nothing to commit, or the segment is gone.
         """
-        patch = self._patch
+        patch = self.patch
         if patch is None or annotation is None or annotation.GetSegmentation().GetSegment(segment_id) is None:
             return False
         self._undo.save(annotation)
