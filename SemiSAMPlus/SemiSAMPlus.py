@@ -60,7 +60,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
         from SemiSAMPlusLib.module_controller import ModuleController
-        from SemiSAMPlusLib.python_finder import PythonFinder, slicer_environments
+        from SemiSAMPlusLib.python_finder import PythonFinder, python_slicer_path, slicer_environments
         from SemiSAMPlusLib.qprocess import QtProcess, QtScheduler
         from SemiSAMPlusLib.recent_projects import RecentProjects
 
@@ -73,7 +73,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.controller = ModuleController(
             self.ui,
             lambda: self._parameterNode,
-            PythonFinder(QtProcess, scheduler, *slicer_environments()),
+            PythonFinder(QtProcess, scheduler, *slicer_environments(), python_slicer=python_slicer_path()),
             Path(self.resourcePath("requirements.txt")),
             QtProcess,
             scheduler,

@@ -21,27 +21,41 @@ from .signals import call_safely
 
 VARIABLE = "SEMISAMPLUS_PYTHON"
 PACKAGES = ("torch", "monai", "numpy", "SimpleITK", "scipy", "skimage", "safetensors")
-PROBE_SECONDS = 60.0
+PROBE_SECONDS, THOROUGH_SECONDS = 60.0, 240.0
 _OLDEST = (3, 11)
 
-# Looks without importing: torch takes seconds. Metadata and folder are both asked for, since a broken installation of
-# torch often leaves one of them behind.
+# Looks without importing, because torch takes seconds; after an installation (thorough) it does import. Metadata and
+# folder are both asked for, since a broken installation of torch often leaves one of them behind.
 _PROBE = """
-import importlib.metadata as metadata, importlib.util as util, json, sys
-found = {}
-for name in sys.argv[1:]:
+import importlib, importlib.metadata as metadata, importlib.util as util, json, sys, sysconfig
+found, reasons = {}, {}
+for name in sys.argv[2:]:
     try:
         spec = util.find_spec(name)
     except Exception:
         spec = None
-    if spec is None or spec.origin is None:
-        found[name] = ""
-        continue
+    there = spec is not None and spec.origin is not None
     try:
-        found[name] = metadata.version({"skimage": "scikit-image"}.get(name, name)) or "unknown"
+        distribution = metadata.distribution({"skimage": "scikit-image"}.get(name, name))
+        version, whole = distribution.version or "unknown", distribution.files is not None
     except Exception:
-        found[name] = "broken" if name == "torch" else "unknown"
-print("PROBE " + json.dumps({"version": sys.version_info[:3], "executable": sys.executable, "packages": found}))
+        version, whole = "", False
+    if name == "torch" and (there or spec is not None or version) and not (there and version and whole):
+        found[name] = "broken"
+    else:
+        found[name] = (version or "unknown") if there else ""
+    if sys.argv[1] == "thorough" and found[name] not in ("", "broken"):
+        try:
+            importlib.import_module(name)
+        except BaseException as error:
+            found[name] = "broken"
+            reasons[name] = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+print("PROBE " + json.dumps({
+    "version": sys.version_info[:3],
+    "packages": found,
+    "reasons": reasons,
+    "site": sysconfig.get_path("purelib"),
+}))
 """
 
 
@@ -52,6 +66,8 @@ class PythonProbe:
     source    "SEMISAMPLUS_PYTHON" or "PythonSlicer"
     versions  package -> version, "" where it is missing, "broken" where a part of it is
     problem   why it cannot run at all, in words; else empty
+    site      the folder of its packages
+    reasons   package -> why it cannot be imported, for those that are "broken", as far as that was tried
     """
 
     program: str
@@ -59,6 +75,8 @@ class PythonProbe:
     python: tuple[int, ...] = ()
     versions: Mapping[str, str] | None = None
     problem: str = ""
+    site: str = ""
+    reasons: Mapping[str, str] | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -76,6 +94,10 @@ class PythonProbe:
             return self.problem
         if not self.missing:
             return ""
+        if self.reasons:
+            name, reason = next(iter(self.reasons.items()))
+            text = _('{package} in "{program}" cannot be loaded ({reason}): install it again.')
+            return text.format(package=name, program=self.program, reason=reason)
         if "torch" in self.missing and (self.versions or {}).get("torch") == "broken":
             text = _(
                 'PyTorch in "{program}" is installed in part only: install it again with the PyTorch extension, or '
@@ -112,7 +134,10 @@ def engine_environment(
 
     PythonSlicer is a launcher that sets what it needs. Another Python must not see Slicer's libraries, so it gets the
     environment that Slicer was started from (``startup``), or the present one without the variables that lead there.
+    A Slicer that was started without its launcher has them in its start-up environment, too.
     """
+    if startup is not None and "PYTHONHOME" in startup:
+        startup = None
     if source == "PythonSlicer":
         result = dict(current)
         paths = [result.get("PYTHONPATH", "")]
@@ -170,6 +195,7 @@ class PythonFinder:
         self._current = current
         self._startup = startup
         self._python_slicer = python_slicer
+        self._thorough = False
 
     def environment(self, probe: PythonProbe) -> dict[str, str]:
         """The variables for the engine in this interpreter."""
@@ -179,12 +205,21 @@ class PythonFinder:
         self,
         on_found: Callable[[PythonProbe], None],
         on_nothing: Callable[[str, list[PythonProbe]], None],
+        *,
+        thorough: bool = False,
     ) -> None:
         """Look for an interpreter; one of the callbacks is called later, from the event loop.
 
-        ``on_nothing`` gets a text for the user, and the probes, whose ``missing`` tells what to install.
+        ``on_nothing`` gets a text for the user, and the probes, whose ``missing`` tells what to install. ``thorough``
+        imports the packages, which takes seconds but finds what is installed and does not work.
         """
+        self._thorough = thorough
         self._next(candidates(self._current, self._python_slicer), [], on_found, on_nothing)
+
+    @property
+    def thorough(self) -> bool:
+        """Whether the search of the moment imports the packages."""
+        return self._thorough
 
     def _next(
         self,
@@ -228,8 +263,9 @@ class _Probing:
             text = _('"{program}" does not answer.').format(program=self._program)
             self._tell(PythonProbe(self._program, self._source, problem=text))
 
-        self._deadline = scheduler.call_later(PROBE_SECONDS, too_slow)
-        process.start(Launch(self._program, ("-c", _PROBE, *PACKAGES), environment), self)
+        way = "thorough" if self._finder.thorough else "quick"
+        self._deadline = scheduler.call_later(THOROUGH_SECONDS if self._finder.thorough else PROBE_SECONDS, too_slow)
+        process.start(Launch(self._program, ("-c", _PROBE, way, *PACKAGES), environment), self)
 
     def on_output(self, data: bytes) -> None:
         self._output += data
@@ -266,7 +302,9 @@ class _Probing:
                 version=".".join(map(str, python)),
                 oldest=".".join(map(str, _OLDEST)),
             )
-        return PythonProbe(self._program, self._source, python, versions, problem)
+        reasons = {str(name): str(reason) for name, reason in answer.get("reasons", {}).items()}
+        site = str(answer.get("site", ""))
+        return PythonProbe(self._program, self._source, python, versions, problem, site, reasons)
 
     def _tell(self, probe: PythonProbe) -> None:
         if self._deadline is not None:

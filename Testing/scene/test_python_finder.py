@@ -108,3 +108,10 @@ def test_the_engine_lies_where_the_worker_will_look(tmp_path: Path) -> None:
     launch = engine_launch(PythonProbe("py", "PythonSlicer"), ("worker", str(tmp_path / "ein Projekt")), {"A": "b"})
     assert launch.arguments[-3:] == ("semisam", "worker", str(tmp_path / "ein Projekt"))
     assert candidates({"PATH": "", "SEMISAMPLUS_PYTHON": "x"}) == [("x", "SEMISAMPLUS_PYTHON")]
+
+
+def test_a_slicer_without_its_launcher_hides_its_libraries_too() -> None:
+    startup = {"PYTHONHOME": "/slicer", "LD_LIBRARY_PATH": "/slicer/lib", "PYTHONPATH": "/slicer/py", "HOME": "/h"}
+    hidden = engine_environment("SEMISAMPLUS_PYTHON", startup, startup)
+    assert "PYTHONHOME" not in hidden and "LD_LIBRARY_PATH" not in hidden and hidden["HOME"] == "/h"
+    assert hidden["PYTHONPATH"] == str(engine_folder())

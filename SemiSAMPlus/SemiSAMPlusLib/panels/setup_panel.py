@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 
 from ..i18n import _
+from ..installation import InstallationError, can_install_extension, consent_text, install, install_extension
 from ..process import Launch
 from ..python_finder import PythonFinder, PythonProbe, engine_launch
 
-# A CPU build of torch with what it needs, and the small packages beside it, in megabytes.
-_TORCH_MEGABYTES, _OTHERS_MEGABYTES = 900, 150
+# Kept while an installation is under way, so that it goes on after a restart or a crash.
+PENDING_KEY = "SemiSAMPlus/InstallationPending"
 
 
 class SetupPanel:
@@ -29,7 +31,7 @@ class SetupPanel:
         self._probe: PythonProbe | None = None
         self._probes: list[PythonProbe] = []
         ui.setupButton.connect("clicked(bool)", self._on_install)
-        ui.setupCheckButton.connect("clicked(bool)", self.look)
+        ui.setupCheckButton.connect("clicked(bool)", self._on_check)
         self._show(_("Looking for the Python of the engine..."), installable=False)
 
     @property
@@ -54,25 +56,39 @@ class SetupPanel:
         """Nothing is wanted any more."""
         self._waiting.clear()
 
-    def look(self, checked: bool = False) -> None:
-        """Ask the interpreters; the answer comes later."""
+    def look(self, *, thorough: bool = False) -> None:
+        """Ask the interpreters; the answer comes later. ``thorough`` also imports their packages."""
         if not self._looking:
             self._looking = True
-            self._finder.find(self._on_found, self._on_nothing)
+            self._ui.setupCheckButton.enabled = False
+            self._finder.find(self._on_found, self._on_nothing, thorough=thorough)
+
+    def _on_check(self, checked: bool = False) -> None:
+        # Somebody who presses this has changed something.
+        self._show(_("Looking for the Python of the engine..."), installable=False)
+        self.look(thorough=True)
 
     def _on_found(self, probe: PythonProbe) -> None:
         self._looking = False
+        self._ui.setupCheckButton.enabled = True
         self._probe = probe
         self._ui.setupFrame.visible = False
+        qt.QSettings().remove(PENDING_KEY)
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()
 
     def _on_nothing(self, text: str, probes: list[PythonProbe]) -> None:
         self._looking = False
+        self._ui.setupCheckButton.enabled = True
         self._probes = probes
-        inside = [probe for probe in probes if probe.source == "PythonSlicer" and not probe.problem]
-        self._show(text, installable=bool(inside))
+        if self._installable() is not None and qt.QSettings().value(PENDING_KEY):
+            text = _("The installation is not finished: press Install to go on.") + "\n" + text
+        self._show(text, installable=self._installable() is not None)
+
+    def _installable(self) -> PythonProbe | None:
+        """Slicer's own Python, if it works and lacks something. Another one is the business of who set it up."""
+        return next((probe for probe in self._probes if probe.source == "PythonSlicer" and not probe.problem), None)
 
     def _show(self, text: str, installable: bool) -> None:
         self._ui.setupFrame.visible = True
@@ -80,36 +96,37 @@ class SetupPanel:
         self._ui.setupButton.visible = installable
 
     def _on_install(self, checked: bool = False) -> None:
-        missing = [name for probe in self._probes if probe.source == "PythonSlicer" for name in probe.missing]
-        size = _OTHERS_MEGABYTES + (_TORCH_MEGABYTES if "torch" in missing else 0)
-        text = _(
-            "SemiSAM+ needs {packages} in the Python of Slicer: about {size} MB from the Python package index. "
-            "After that it works offline; nothing leaves this computer. Install now?"
-        )
-        if not slicer.util.confirmOkCancelDisplay(text.format(packages=", ".join(missing), size=size)):
+        probe = self._installable()
+        if probe is None or not slicer.util.confirmOkCancelDisplay(consent_text(probe), _("Install packages")):
+            return
+        qt.QSettings().setValue(PENDING_KEY, True)
+        self._ui.setupButton.enabled = self._ui.setupCheckButton.enabled = False
+        self._show(_("Installing... This takes some minutes."), installable=True)
+        try:
+            install(probe, self._requirements)
+        except InstallationError as error:
+            self._show(str(error), installable=True)
+            if error.extension:
+                self._get_extension(error)
+            return
+        finally:
+            self._ui.setupButton.enabled = self._ui.setupCheckButton.enabled = True
+        self._show(_("Checking what was installed..."), installable=False)
+        self.look(thorough=True)
+
+    def _get_extension(self, error: InstallationError) -> None:
+        if not can_install_extension():
+            text = _("{problem} Install it with the Extensions Manager, restart Slicer, and press Install again.")
+            self._show(text.format(problem=error), installable=True)
+            return
+        text = _("{problem} Install it now? Slicer has to restart then; the installation goes on after that.")
+        if not slicer.util.confirmYesNoDisplay(text.format(problem=error)):
             return
         try:
-            if "torch" in missing:
-                self._install_torch()
-            from slicer import packaging
-
-            packaging.pip_ensure(
-                packaging.load_requirements(str(self._requirements)), requester="SemiSAM+", prompt_install=False
-            )
-        except ImportError:
-            slicer.util.pip_install(f'-r "{self._requirements}"')  # Slicer before 5.12
-        except Exception as error:
-            self._show(_("The installation failed: {reason}").format(reason=error), installable=True)
+            install_extension()
+        except InstallationError as problem:
+            self._show(str(problem), installable=True)
             return
-        self.look()
-
-    @staticmethod
-    def _install_torch() -> None:
-        """Through the extension PyTorch, which knows the right build for this computer."""
-        try:
-            import PyTorchUtils
-        except ImportError as error:
-            text = _('install the extension "PyTorch" with the Extensions Manager first, then restart Slicer')
-            raise RuntimeError(text) from error
-        if PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False) is None:
-            raise RuntimeError(_("PyTorch was not installed"))
+        self._show(_("Restart Slicer, then press Install to go on."), installable=False)
+        if slicer.util.confirmYesNoDisplay(_("Restart Slicer now? Save your scene first if you need it.")):
+            slicer.util.restart()
