@@ -27,8 +27,7 @@ class CasesTable:
 
     def __init__(self, view: Any, search: Any, states: Any, on_open: Callable[[str], None]) -> None:
         self._view, self._search, self._states, self._on_open = view, search, states, on_open
-        self._model = qt.QStandardItemModel(0, 4)
-        self._model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Next")])
+        self._model = _empty_model(0)
         self._by_name = qt.QSortFilterProxyModel()
         self._by_name.setSourceModel(self._model)
         self._by_name.setFilterKeyColumn(NAME)
@@ -65,20 +64,21 @@ class CasesTable:
         wanted = [(case, ranks.get(case.name, len(cases))) for case in cases]
         if wanted == self._shown:
             return
-        chosen, same_rows = self.selected(), [case.name for case, _rank in self._shown] == [case.name for case in cases]
-        self._view.setSortingEnabled(False)
-        self._model.setRowCount(len(wanted))
-        for row, (case, rank) in enumerate(wanted):
-            before, rank_before = self._shown[row] if row < len(self._shown) else (None, None)
-            if case != before:
-                self._show_case(row, case)
-            if rank != rank_before or row >= len(self._shown):
-                self._cell(row, RANK, str(rank), rank)
-        self._shown = wanted
-        self._view.setSortingEnabled(True)
-        if not same_rows:
-            self._view.clearSelection()
+        if [case.name for case, _rank in self._shown] == [case.name for case in cases]:
+            self._view.setSortingEnabled(False)
+            for row, (new, old) in enumerate(zip(wanted, self._shown, strict=True)):
+                if new != old:
+                    self._show_case(row, *new)
+            self._view.setSortingEnabled(True)
+        else:
+            chosen = self.selected()
+            # Filled before anything looks at it: hundreds of rows would be sorted and laid out one after the other.
+            self._model = _empty_model(len(wanted))
+            for row, new in enumerate(wanted):
+                self._show_case(row, *new)
+            self._by_name.setSourceModel(self._model)
             self._select(chosen)
+        self._shown = wanted
 
     def on_selected(self, callback: Callable[..., None]) -> None:
         """Have ``callback`` called whenever another case is selected, or none."""
@@ -112,11 +112,12 @@ class CasesTable:
         row = names.index(name) + step
         return names[row] if 0 <= row < len(names) else None
 
-    def _show_case(self, row: int, case: CaseInfo) -> None:
+    def _show_case(self, row: int, case: CaseInfo, rank: int) -> None:
         text = "" if case.confidence is None else f"{case.confidence:.2f}"
         self._cell(row, NAME, case.name, case.name)
         self._cell(row, STATE, state_words(case.state), case.state)
         self._cell(row, CONFIDENCE, text, -1.0 if case.confidence is None else case.confidence)
+        self._cell(row, RANK, str(rank), rank)
         self._color(row, case.confidence)
 
     def _cell(self, row: int, column: int, text: str, key: Any) -> None:
@@ -124,6 +125,8 @@ class CasesTable:
         if item is None:
             item = qt.QStandardItem()
             self._model.setItem(row, column, item)
+        elif item.data(qt.Qt.UserRole) == key:
+            return
         item.setText(text)
         item.setData(key, qt.Qt.UserRole)
 
@@ -143,3 +146,9 @@ class CasesTable:
 
     def _on_double_click(self, index: Any) -> None:
         self._on_open(self._name(index.row()))
+
+
+def _empty_model(rows: int) -> Any:
+    model = qt.QStandardItemModel(rows, 4)
+    model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Next")])
+    return model
