@@ -1,0 +1,85 @@
+"""What the panel says before, while and after it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from small_study import make_images, make_project, open_project
+
+
+@pytest.fixture
+def session(widget: Any, host: Any, tmp_path: Path) -> Any:
+    """Two annotated cases and three others."""
+    images = make_images(tmp_path / "images", 5)
+    widget._parameterNode.minutes = 10.0
+    widget._parameterNode.device = "auto"
+    return open_project(widget, host, make_project(tmp_path / "project", images, annotated=2).path)
+
+
+def test_before_it_starts_it_says_with_what_on_what_and_how_long(widget: Any, session: Any) -> None:
+    import os
+
+    label = widget.ui.learnSummaryLabel
+    cores = len(os.sched_getaffinity(0))
+    widget._parameterNode.device = "cpu"
+    assert label.text == f"2 annotated and 3 other cases, 10 minutes, on the CPU ({cores} cores)."
+    widget._parameterNode.minutes = 2.5
+    assert label.text == f"2 annotated and 3 other cases, 2.5 minutes, on the CPU ({cores} cores)."
+    widget._parameterNode.device = "cuda"
+    assert label.text.endswith("on the NVIDIA GPU.")
+
+
+def test_the_device_is_guessed_without_torch(monkeypatch: pytest.MonkeyPatch, widget: Any, tmp_path: Path) -> None:
+    from SemiSAMPlusLib import device_words
+
+    tool = tmp_path / "nvidia-smi"
+    for expected in ("no GPU was found", "the NVIDIA GPU"):
+        device_words._expected.cache_clear()
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert expected in device_words.device_words("auto")
+        tool.write_text("#!/bin/sh\n")
+        tool.chmod(0o755)
+    device_words._expected.cache_clear()
+
+
+def test_while_it_learns_it_says_the_step_and_the_time_left(
+    widget: Any, session: Any, host: Any, click: Callable[[Any], None]
+) -> None:
+    ui, training = widget.ui, session.jobs.training
+    widget._parameterNode.device = "cpu"
+    click(ui.learnButton)
+    assert ui.learnButton.text == "Stop" and ui.learnStatusLabel.text == "Getting ready..."
+    assert host.process_events(until=lambda: "step" in ui.learnStatusLabel.text, timeout=120)
+    assert ui.learnStatusLabel.text.endswith("left") and "loss" in ui.learnStatusLabel.text
+    assert not ui.learnProgressBar.isHidden()
+    click(ui.learnButton)
+    assert ui.learnStatusLabel.text == "Stopping..." and not ui.learnButton.enabled
+    assert host.process_events(until=lambda: not training.active, timeout=60)
+    assert training.problem is None and ui.learnButton.text == "Learn" and ui.learnButton.enabled
+    assert ui.learnProgressBar.isHidden() and ui.showCurvesButton.enabled
+
+
+def test_trust_is_told_in_words_for_each_generalist_and_segment(
+    widget: Any, session: Any, host: Any, screenshot: Callable[..., Path]
+) -> None:
+    table = widget.ui.trustTable
+    assert table.isHidden()
+    trust = {"nano": {"head": 0.0, "tail": 0.2}, "registration": {"head": 0.5, "tail": 0.9}}
+    session.jobs.training.take({"event": "metrics", "step": 10, "loss": 0.5, "trust": trust})
+    assert host.process_events(until=lambda: table.rowCount == 2, timeout=5)
+    words = [[table.item(row, column).text() for column in range(2)] for row in range(2)]
+    assert words == [["not used", "a little"], ["partly", "much"]]
+    assert table.item(1, 1).toolTip() == "registration with tail: 0.90 of 1"
+    assert not table.isHidden()
+    screenshot("trust", widget.parent)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(4.6, "5 s"), (150, "2 min 30 s"), (3900, "1 h 05 min")])
+def test_times_are_told_as_people_say_them(widget: Any, seconds: float, words: str) -> None:
+    from SemiSAMPlusLib.panels.learn_panel import duration
+
+    assert duration(seconds) == words
