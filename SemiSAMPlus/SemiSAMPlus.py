@@ -17,6 +17,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SemiSAMPlusLib.parameter_node import SemiSAMPlusParameterNode
+from SemiSAMPlusLib.self_test import Stories
 from SemiSAMPlusLib.shortcuts import shortcuts_help
 
 
@@ -149,19 +150,10 @@ class SemiSAMPlusLogic(ScriptedLoadableModuleLogic):
         return Path(os.path.dirname(os.path.abspath(__file__)))
 
 
-class SemiSAMPlusTest(ScriptedLoadableModuleTest):
-    """What can be tested inside Slicer without the engine's packages."""
+class SemiSAMPlusTest(Stories, ScriptedLoadableModuleTest):
+    """What a user does, inside Slicer; see ``Stories``."""
 
-    def setUp(self):
-        slicer.mrmlScene.Clear()
-
-    def runTest(self):
-        self.setUp()
-        self.test_parametersHaveDefaultsAndAreKeptInTheScene()
-        self.setUp()
-        self.test_panelWithoutAProject()
-
-    def test_parametersHaveDefaultsAndAreKeptInTheScene(self):
+    def test_parameters_have_defaults_and_are_kept_in_the_scene(self):
         parameters = SemiSAMPlusLogic().getParameterNode()
         self.assertEqual(parameters.framework, "auto")
         self.assertEqual(parameters.minutes, 10.0)
@@ -169,10 +161,3 @@ class SemiSAMPlusTest(ScriptedLoadableModuleTest):
         self.assertEqual(SemiSAMPlusLogic().getParameterNode().minutes, 3.0)
         with self.assertRaises(ValueError):
             parameters.framework = "no such framework"
-
-    def test_panelWithoutAProject(self):
-        ui = slicer.modules.SemiSAMPlusWidget.ui
-        self.assertFalse(ui.learnButton.enabled)
-        self.assertFalse(ui.addCasesButton.enabled)
-        self.assertTrue(ui.newProjectButton.enabled)
-        self.assertEqual(ui.casesTable.model().rowCount(), 0)

@@ -13,10 +13,6 @@ import pytest
 from small_study import SEGMENTS, make_images, paint, painted
 
 
-def test_the_tests_for_inside_slicer_pass(widget: Any) -> None:
-    sys.modules["SemiSAMPlus"].SemiSAMPlusTest().runTest()
-
-
 @pytest.fixture
 def project(widget: Any, host: Any, tmp_path: Path) -> Any:
     """A project of five cases, made through the panel's own calls."""

@@ -39,6 +39,11 @@ class SetupPanel:
         """Whether the engine can be started."""
         return self._probe is not None
 
+    @property
+    def looking(self) -> bool:
+        """Whether interpreters are being asked."""
+        return self._looking
+
     def launch(self, arguments: Sequence[str]) -> Launch:
         """How to start a command of the engine; only when ``ready``."""
         assert self._probe is not None
