@@ -95,8 +95,10 @@ def free_folder(parent: Path, name: str = FOLDER_NAME) -> Path:
 
 def register(resource: Callable[[str], str]) -> None:
     """Put the data sets into the module Sample Data; ``resource`` gives the path of a file among the resources."""
-    from SampleData import SampleDataLogic
-
+    try:
+        from SampleData import SampleDataLogic
+    except ImportError:  # a Slicer that was started without that module
+        return
     for name, picture, action in (
         ("SemiSAMPlusProject", "Icons/SampleProject.png", _open_project),
         ("SemiSAMPlusVolume", "Icons/SampleVolume.png", _load_volume),

@@ -93,8 +93,16 @@ class AddingPanel(Panel):
 
     def _on_volumes(self) -> None:
         session = self._opened
-        images = {case.image for case in session.cases} if session is not None else set()
-        nodes = [node for node in grey_volumes(slicer.mrmlScene) if file_of_volume(node) not in images]
+        if session is None:
+            return
+        images = {case.image for case in session.cases}
+        nodes = [
+            node
+            for node in grey_volumes(slicer.mrmlScene)
+            # What lies in the project is a case already, or was made of one (its uncertainty).
+            if (path := file_of_volume(node)) not in images
+            and (path is None or not path.is_relative_to(session.project))
+        ]
         if not nodes:
             slicer.util.infoDisplay(_("The scene holds no volume that is not a case already."))
             return
