@@ -6,7 +6,9 @@ The scene changes at once, the project when the engine has answered; if it refus
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,6 +83,8 @@ class CaseEditor:
         self.failed = Signal()
         # The case as it was before an accept or reject, and before an accept the annotation in the scene.
         self._undo: list[tuple[CaseInfo, Snapshot | None]] = []
+        self._under_way: Counter[str] = Counter()  # changes of ours that the engine has not answered, by case
+        self._revision: int | None = None  # of the annotation that is shown
         session.cases_changed.connect(self._on_cases_changed)
 
     @property
@@ -100,6 +104,7 @@ class CaseEditor:
         self._keep()  # where that fails, the case before stays open
         self.close()
         waiting = self._waiting_mask(case)
+        self._revision = _revision(case)
         self.scene.open(case, self._session.segments, volume)
         if waiting is not None:
             self.scene.load_annotation(waiting)
@@ -218,7 +223,8 @@ class CaseEditor:
                 self._undo.append(decision)
             self._on_error(error)
 
-        self._session.take_back(before, on_done=on_done, on_error=refused)
+        self._session.pending.forget(before.name)
+        self._ask(before.name, partial(self._session.take_back, before), on_done, refused)
         return True
 
     def show_newest_proposal(self) -> None:
@@ -254,7 +260,27 @@ class CaseEditor:
             self._session.pending.taken(waiting)
             call_safely(on_done, answer)
 
-        self._session.accept(case.name, names, on_done=accepted, on_error=self._on_error)
+        self._ask(case.name, partial(self._session.accept, case.name, names), accepted)
+
+    def _ask(
+        self,
+        name: str,
+        ask: Callable[..., WorkerRequest],
+        on_done: _CaseCallback | None,
+        on_error: ErrorCallback | None = None,
+    ) -> None:
+        """Ask for a change of a case whose annotation in the scene is as it will be."""
+        self._under_way[name] += 1
+
+        def done(case: CaseInfo) -> None:
+            self._under_way[name] -= 1
+            call_safely(on_done, case)
+
+        def failed(error: WorkerError) -> None:
+            self._under_way[name] -= 1
+            (on_error or self._on_error)(error)
+
+        ask(on_done=done, on_error=failed)
 
     def _keep(self) -> bool:
         """Send edits to the engine; whether there were any. Raises MaskFileError when the project cannot take them."""
@@ -272,7 +298,7 @@ class CaseEditor:
 
     def _send(self, case: CaseInfo, *, finished: bool, on_done: _CaseCallback | None = None) -> None:
         if self._write(case, finished=finished):
-            self._session.annotate(case.name, finished=finished, on_done=on_done, on_error=self._on_error)
+            self._ask(case.name, partial(self._session.annotate, case.name, finished=finished), on_done)
 
     def _write(self, case: CaseInfo, *, finished: bool) -> bool:
         """Write the annotation where it waits for the engine; False when it is gone. Raises MaskFileError."""
@@ -315,6 +341,7 @@ class CaseEditor:
             self._undo.clear()
             self.opened.emit(None)
             return
+        self._follow_annotation(case)
         newer = case.proposal is not None and (
             shown.proposal is None or case.proposal.revision != shown.proposal.revision
         )
@@ -326,9 +353,25 @@ class CaseEditor:
             except MaskFileError as error:
                 self._tell(error)
 
+    def _follow_annotation(self, case: CaseInfo) -> None:
+        """Show an annotation that was changed from elsewhere, such as by accepting many cases at once."""
+        if _revision(case) == self._revision:
+            return
+        self._revision = _revision(case)
+        if self._under_way[case.name] or self.scene.annotation_changed:
+            return
+        try:
+            self.scene.load_annotation(None if case.annotation is None else case.annotation.path)
+        except MaskFileError as error:
+            self._tell(error)
+
     def _tell(self, error: MaskFileError) -> None:
         self.failed.emit(WorkerError("volume", str(error)))
 
     def _on_error(self, error: WorkerError) -> None:
         if not error.cancelled:
             self.failed.emit(error)
+
+
+def _revision(case: CaseInfo) -> int | None:
+    return None if case.annotation is None else case.annotation.revision

@@ -61,6 +61,12 @@ class PendingAnnotations:
                     with suppress(OSError):
                         folder.rmdir()  # only when it is empty
 
+    def forget(self, case: str) -> None:
+        """The person has taken back what waits of this case."""
+        for finished in (True, False):
+            with suppress(OSError):
+                self._path(case, finished).unlink(missing_ok=True)
+
     def waiting(self) -> Iterator[PendingAnnotation]:
         """What is still to be sent, the oldest first."""
         found = []

@@ -219,3 +219,19 @@ def test_work_that_cannot_be_kept_is_put_elsewhere_when_the_case_has_to_close(
     rescued = Path(told[0].text.split('"')[1])
     assert rescued.is_file()
     rescued.unlink()
+
+
+def test_an_annotation_that_was_changed_from_elsewhere_is_shown(
+    editor: CaseEditor, session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "accepted.seg.nrrd"
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.scene.save_annotation(path)
+    editor.scene.load_annotation(None)
+    before = session.cases.get("a")
+    assert not voxels(editor.scene.annotation, "head", editor.scene.volume).any()
+    session.put(dataclasses.replace(before, state="accepted", annotation=MaskInfo(path, 7, {})))
+    assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
+    assert not editor.scene.annotation_changed
+    session.put(dataclasses.replace(before, annotation=None))
+    assert not voxels(editor.scene.annotation, "head", editor.scene.volume).any()

@@ -210,12 +210,17 @@ class CaseScene:
         self._settle("annotation")
         return True
 
-    def load_annotation(self, path: Path) -> None:
-        """Show the mask of a file instead of the annotation that the project has. Raises MaskFileError."""
-        node = self.annotation
-        if node is not None:
+    def load_annotation(self, path: Path | None) -> None:
+        """Show the mask of a file, or with None an empty one, as the annotation. Raises MaskFileError."""
+        node, grid = self.annotation, self.grid
+        if node is None or grid is None:
+            return
+        if path is not None:
             self._read(path, node)
-            self._settle("annotation")
+        else:
+            for key in segment_ids(node).values():
+                write_segment(node, key, Patch.empty(grid))
+        self._settle("annotation")
 
     def settle(self) -> None:
         """The annotation is now as the engine has it."""
