@@ -14,7 +14,6 @@ NAME, STATE, CONFIDENCE, RANK = range(4)
 # Proposals below this confidence are shown in red, those above the other in green.
 DOUBTFUL, CONFIDENT = 0.75, 0.9
 _ROW_PIXELS = 22
-_FEW = 20  # changed rows that are quicker to change in place than to show all anew
 
 
 STATES = ("new", "in work", "annotated", "proposed", "accepted", "rejected")
@@ -28,11 +27,7 @@ class CasesTable:
 
     def __init__(self, view: Any, search: Any, states: Any, on_open: Callable[[str], None]) -> None:
         self._view, self._search, self._states, self._on_open = view, search, states, on_open
-<<<<<<< HEAD
         self._model = _empty_model(0)
-=======
-        self._model = _new_model()
->>>>>>> c4c6b04 (wip)
         self._by_name = qt.QSortFilterProxyModel()
         self._by_name.setSourceModel(self._model)
         self._by_name.setFilterKeyColumn(NAME)
@@ -67,7 +62,6 @@ class CasesTable:
     def show(self, cases: Sequence[CaseInfo], ranks: Mapping[str, int]) -> None:
         """Fill the table; ``ranks`` says which case to look at next, from 1."""
         wanted = [(case, ranks.get(case.name, len(cases))) for case in cases]
-<<<<<<< HEAD
         if wanted == self._shown:
             return
         if [case.name for case, _rank in self._shown] == [case.name for case in cases]:
@@ -85,31 +79,6 @@ class CasesTable:
             self._by_name.setSourceModel(self._model)
             self._select(chosen)
         self._shown = wanted
-=======
-        same_rows = [case.name for case, _rank in self._shown] == [case.name for case in cases]
-        changed = [row for row, item in enumerate(wanted) if row >= len(self._shown) or item != self._shown[row]]
-        self._shown = wanted
-        if same_rows and len(changed) <= _FEW:
-            for row in changed:
-                self._update(row, *wanted[row])
-        else:
-            self._show_anew()
-
-    def _show_anew(self) -> None:
-        chosen, place = self.selected(), self._view.verticalScrollBar().value
-        model = _new_model()
-        for case, rank in self._shown:
-            model.appendRow(_row(case, rank))
-        # Not row by row into the model that is shown: views and filters would follow each cell.
-        self._by_name.setSourceModel(model)
-        self._model = model
-        self._select(chosen)
-        self._view.verticalScrollBar().value = place
-
-    def _update(self, row: int, case: CaseInfo, rank: int) -> None:
-        for column, item in enumerate(_row(case, rank)):
-            self._model.setItem(row, column, item)
->>>>>>> c4c6b04 (wip)
 
     def on_selected(self, callback: Callable[..., None]) -> None:
         """Have ``callback`` called whenever another case is selected, or none."""
@@ -143,7 +112,6 @@ class CasesTable:
         row = names.index(name) + step
         return names[row] if 0 <= row < len(names) else None
 
-<<<<<<< HEAD
     def _show_case(self, row: int, case: CaseInfo, rank: int) -> None:
         text = "" if case.confidence is None else f"{case.confidence:.2f}"
         self._cell(row, NAME, case.name, case.name)
@@ -169,8 +137,6 @@ class CasesTable:
         else:
             item.setForeground(qt.QBrush(qt.QColor("#b3402b" if confidence < DOUBTFUL else "#2e7d4f")))
 
-=======
->>>>>>> c4c6b04 (wip)
     def _name(self, row: int) -> str:
         return str(self._by_state.index(row, NAME).data())
 
@@ -182,34 +148,7 @@ class CasesTable:
         self._on_open(self._name(index.row()))
 
 
-<<<<<<< HEAD
 def _empty_model(rows: int) -> Any:
     model = qt.QStandardItemModel(rows, 4)
     model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Next")])
     return model
-=======
-def _new_model() -> Any:
-    model = qt.QStandardItemModel(0, 4)
-    model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Next")])
-    return model
-
-
-def _row(case: CaseInfo, rank: int) -> list[Any]:
-    """The items of a row; what they are sorted by is their ``UserRole``."""
-    confidence = case.confidence
-    row = [
-        _item(case.name, case.name),
-        _item(state_words(case.state), case.state),
-        _item("", -1.0) if confidence is None else _item(f"{confidence:.2f}", confidence),
-        _item(str(rank), rank),
-    ]
-    if confidence is not None and not DOUBTFUL <= confidence < CONFIDENT:
-        row[CONFIDENCE].setForeground(qt.QBrush(qt.QColor("#b3402b" if confidence < DOUBTFUL else "#2e7d4f")))
-    return row
-
-
-def _item(text: str, key: Any) -> Any:
-    item = qt.QStandardItem(text)
-    item.setData(key, qt.Qt.UserRole)
-    return item
->>>>>>> c4c6b04 (wip)
