@@ -201,13 +201,19 @@ def test_a_volume_of_several_instance_files_is_copied_into_the_project(
 
 
 def test_adding_many_shows_progress_and_can_be_cancelled(
-    widget: Any, host: Any, project: Any, tmp_path: Path, click: Callable[[Any], None]
+    widget: Any,
+    host: Any,
+    project: Any,
+    tmp_path: Path,
+    click: Callable[[Any], None],
+    screenshot: Callable[..., Path],
 ) -> None:
     ui = widget.ui
     widget.controller.project_panel.add_files([write(tmp_path / f"i{n:03d}.nii.gz", n) for n in range(60)])
     assert not ui.addingFrame.isHidden()
     assert host.process_events(until=lambda: ui.addingBar.value >= 2, timeout=60)
     assert ui.addingBar.maximum == 60
+    screenshot("adding", ui.projectSection)
     click(ui.cancelAddingButton)
     assert host.process_events(until=lambda: ui.addingFrame.isHidden(), timeout=30)
     assert 2 <= len(project.cases) < 60 and host.dialogs.shown == []
@@ -273,3 +279,19 @@ def test_new_and_open_answer_wrong_folders_in_words(
     session = widget.controller.session
     assert host.process_events(until=lambda: session.state.value == "open", timeout=60)
     assert session.project == tmp_path / "new" and session.segments[0].name == "liver"
+
+
+def test_what_lies_in_the_project_is_not_offered_as_a_case(
+    project: Any, add: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    offered: list[str] = []
+    monkeypatch.setattr(
+        "SemiSAMPlusLib.panels.adding_panel.ask_for_volumes",
+        lambda nodes, parent: offered.extend(node.GetName() for node in nodes) or [],
+    )
+    slicer.util.loadVolume(str(write(project.project / "proposals" / "a.uncertainty.nii.gz")))
+    slicer.util.loadVolume(str(write(tmp_path / "other.nii.gz")))
+    add("Volumes of the scene")
+    assert offered == ["other"]
