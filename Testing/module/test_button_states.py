@@ -15,45 +15,48 @@ from small_study import make_images, make_project, open_project
 
 # x: can be pressed, -: disabled, .: hidden, ?: depends on how fast the computer is
 TABLE = """
-                       no-engine no-project empty cases annotated training stopping proposals open preview decided crashed read-only
-setupButton            .         .          .     .     .         .        .        .         .    .       .       .       .
-setupCheckButton       x         .          .     .     .         .        .        .         .    .       .       .       .
-restartButton          .         .          .     .     .         .        .        .         .    .       .       x       .
-newProjectButton       x         x          x     x     x         x        x        x         x    x       x       x       x
-openProjectButton      x         x          x     x     x         x        x        x         x    x       x       x       x
-recentButton           x         x          x     x     x         x        x        x         x    x       x       x       x
-tryButton              x         x          .     .     .         .        .        .         .    .       .       .       .
-addCasesButton         -         -          x     x     x         x        x        x         x    x       x       -       -
-segmentsButton         -         -          x     x     x         x        x        x         x    x       x       -       -
-cancelAddingButton     .         .          .     .     .         .        .        .         .    .       .       .       .
-previousButton         -         -          -     x     x         x        x        x         x    x       x       -       x
-nextButton             -         -          -     x     x         x        x        x         x    x       x       -       x
-suggestedButton        -         -          -     x     x         x        x        x         x    x       x       -       x
-skipButton             -         -          -     -     -         -        -        -         x    x       x       -       x
-removeCaseButton       -         -          -     -     -         -        -        -         x    x       x       -       -
-positivePointButton    -         -          -     -     -         -        -        -         x    x       x       -       x
-negativePointButton    -         -          -     -     -         -        -        -         x    x       x       -       x
-improveButton          -         -          -     -     -         -        -        -         x    x       x       -       x
-acceptPreviewButton    -         -          -     -     -         -        -        -         -    x       -       -       -
-discardPreviewButton   -         -          -     -     -         -        -        -         -    x       -       -       -
-saveWorkButton         -         -          -     -     -         -        -        -         x    x       x       -       -
-finishAnnotationButton -         -          -     -     -         -        -        -         x    x       x       -       -
-learnButton            -         -          -     -     x         x        -        x         x    x       x       -       -
-showCurvesButton       -         -          -     -     -         ?        ?        -         -    -       -       -       -
-showLogButton          -         -          -     -     -         x        x        -         -    -       -       -       -
-newerProposalButton    .         .          .     .     .         .        .        .         .    .       .       .       .
-acceptButton           -         -          -     -     -         -        -        -         x    x       x       -       -
-editProposalButton     -         -          -     -     -         -        -        -         x    x       x       -       -
-rejectButton           -         -          -     -     -         -        -        -         x    x       -       -       -
-undoReviewButton       -         -          -     -     -         -        -        -         -    -       x       -       -
-acceptConfidentButton  -         -          -     -     -         -        -        x         x    x       x       -       -
-undoConfidentButton    -         -          -     -     -         -        -        -         -    -       -       -       -
-showProposalCheckBox   -         -          -     -     -         -        -        -         x    x       x       x       x
-differenceCheckBox     -         -          -     -     -         -        -        -         x    x       x       x       x
-uncertaintyCheckBox    -         -          -     -     -         -        -        -         x    x       x       x       x
-segmentButton          -         -          -     -     -         -        -        -         -    -       -       -       -
-segmentAllButton       -         -          x     x     x         x        x        x         x    x       x       -       x
-exportMaskButton       -         -          -     -     -         -        -        -         -    -       -       -       -
+                       looking no-engine no-project empty cases annotated training stopping proposals open preview decided crashed read-only
+setupButton            .       .         .          .     .     .         .        .        .         .    .       .       .       .
+setupCheckButton       -       x         .          .     .     .         .        .        .         .    .       .       .       .
+restartButton          .       .         .          .     .     .         .        .        .         .    .       .       x       .
+newProjectButton       x       x         x          x     x     x         x        x        x         x    x       x       x       x
+openProjectButton      x       x         x          x     x     x         x        x        x         x    x       x       x       x
+recentButton           x       x         x          x     x     x         x        x        x         x    x       x       x       x
+tryButton              x       x         x          .     .     .         .        .        .         .    .       .       .       .
+addCasesButton         -       -         -          x     x     x         x        x        x         x    x       x       -       -
+segmentsButton         -       -         -          x     x     x         x        x        x         x    x       x       -       -
+cancelAddingButton     .       .         .          .     .     .         .        .        .         .    .       .       .       .
+previousButton         -       -         -          -     x     x         x        x        x         x    x       x       -       x
+nextButton             -       -         -          -     x     x         x        x        x         x    x       x       -       x
+suggestedButton        -       -         -          -     x     x         x        x        x         x    x       x       -       x
+skipButton             -       -         -          -     -     -         -        -        -         x    x       x       -       x
+removeCaseButton       -       -         -          -     -     -         -        -        -         x    x       x       -       -
+positivePointButton    -       -         -          -     -     -         -        -        -         x    x       x       -       x
+negativePointButton    -       -         -          -     -     -         -        -        -         x    x       x       -       x
+boxButton              -       -         -          -     -     -         -        -        -         x    x       x       -       x
+improveButton          -       -         -          -     -     -         -        -        -         x    x       x       -       x
+acceptPreviewButton    -       -         -          -     -     -         -        -        -         -    x       -       -       -
+undoPromptButton       -       -         -          -     -     -         -        -        -         -    x       -       -       -
+clearPromptsButton     -       -         -          -     -     -         -        -        -         -    x       -       -       -
+showPreviewCheckBox    -       -         -          -     -     -         -        -        -         -    x       -       -       -
+saveWorkButton         -       -         -          -     -     -         -        -        -         x    x       x       -       -
+finishAnnotationButton -       -         -          -     -     -         -        -        -         x    x       x       -       -
+learnButton            -       -         -          -     -     x         x        -        x         x    x       x       -       -
+showCurvesButton       -       -         -          -     -     -         ?        ?        -         -    -       -       -       -
+showLogButton          -       -         -          -     -     -         x        x        -         -    -       -       -       -
+newerProposalButton    .       .         .          .     .     .         .        .        .         .    .       .       .       .
+acceptButton           -       -         -          -     -     -         -        -        -         x    x       x       -       -
+editProposalButton     -       -         -          -     -     -         -        -        -         x    x       x       -       -
+rejectButton           -       -         -          -     -     -         -        -        -         x    x       -       -       -
+undoReviewButton       -       -         -          -     -     -         -        -        -         -    -       x       -       -
+acceptConfidentButton  -       -         -          -     -     -         -        -        x         x    x       x       -       -
+undoConfidentButton    -       -         -          -     -     -         -        -        -         -    -       -       -       -
+showProposalCheckBox   -       -         -          -     -     -         -        -        -         x    x       x       x       x
+differenceCheckBox     -       -         -          -     -     -         -        -        -         x    x       x       x       x
+uncertaintyCheckBox    -       -         -          -     -     -         -        -        -         x    x       x       x       x
+segmentButton          -       -         -          -     -     -         -        -        -         -    -       -       -       -
+segmentAllButton       -       -         -          x     x     x         x        x        x         x    x       x       -       x
+exportMaskButton       -       -         -          -     -     -         -        -        -         -    -       -       -       -
 """  # noqa: E501
 SITUATIONS, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 UI = Path(__file__).resolve().parents[2] / "SemiSAMPlus" / "Resources" / "UI" / "SemiSAMPlus.ui"
@@ -77,9 +80,12 @@ class Panel:
 
     def no_engine(self) -> None:
         setup = self.controller.setup_panel
-        setup._probe = None  # as before the interpreters have answered
-        setup._show("Looking for the Python of the engine...", installable=False)
-        self.controller.open_project(self.folder / "project")  # waits for the engine
+        setup._probe = None
+        setup._on_nothing("No Python has what the engine needs.", [])
+
+    def looking(self) -> None:
+        self.no_engine()
+        self.click(self.ui.setupCheckButton)
 
     def no_project(self) -> None:
         self.controller.close_project()
@@ -117,7 +123,7 @@ class Panel:
         import slicer
 
         grid = self.controller.case_scene.grid
-        (points,) = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")
+        points = slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")[0]
         points.AddControlPointWorld(*grid.to_ras([size // 2 for size in grid.shape])[0])
         self.wait(lambda: self.ui.acceptPreviewButton.enabled)
 

@@ -55,6 +55,7 @@ class PromptsPanel(Panel):
         ui.improveButton.connect("clicked(bool)", self._on_improve)
         ui.promptGeneralistBox.connect("currentIndexChanged(int)", self._on_generalist)
         ui.acceptPreviewButton.connect("clicked(bool)", self._on_accept)
+        ui.showPreviewCheckBox.connect("clicked(bool)", self._on_visible)
         ui.undoPromptButton.connect("clicked(bool)", self._on_undo)
         ui.clearPromptsButton.connect("clicked(bool)", self._on_clear)
         ui.segmentEditor.connect("currentSegmentIDChanged(QString)", self._on_segment)
@@ -99,11 +100,17 @@ class PromptsPanel(Panel):
         ui.promptGeneralistBox.enabled = not why_not
         no_prompt = _("There is no prompt yet: place a point or draw a box")
         found = patch is not None and patch.count
-        allow(ui.acceptPreviewButton, None if found else _("There is no preview: give a prompt first"))
+        no_preview = None if found else _("There is no preview: give a prompt first")
+        allow(ui.acceptPreviewButton, no_preview)
+        allow(ui.showPreviewCheckBox, no_preview)
+        ui.showPreviewCheckBox.checked = self._preview.visible
         allow(ui.undoPromptButton, None if prompts is not None and prompts.can_undo else no_prompt)
         allow(ui.clearPromptsButton, None if prompts is not None and prompts.can_undo else no_prompt)
         ui.promptStateLabel.text = self._state()
         ui.promptStateLabel.visible = bool(ui.promptStateLabel.text)
+
+    def _on_visible(self, shown: bool) -> None:
+        self._preview.visible = shown
 
     def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
         return (session.state_changed,)

@@ -30,6 +30,7 @@ class SegmentPanel(Panel):
     def __init__(self, ui: Any, volume: Callable[[], Any], tell: Callable[[str], None]) -> None:
         super().__init__(ui)
         self._volume, self._tell = volume, tell
+        self._busy = False
         self._results: dict[str, str] = {}  # volume node -> segmentation node, by their ids
         ui.segmentButton.connect("clicked(bool)", self._on_segment)
         ui.segmentAllButton.connect("clicked(bool)", self._on_segment_all)
@@ -40,8 +41,9 @@ class SegmentPanel(Panel):
         """Bring the buttons up to date."""
         ui, volume = self._ui, self._volume()
         no_volume = None if volume is not None else _("Choose a volume first")
-        allow(ui.segmentButton, self._why_not() or no_volume)
-        allow(ui.segmentAllButton, self._why_not())
+        why_not = self._why_not() or (_("The engine is still at it") if self._busy else None)
+        allow(ui.segmentButton, why_not or no_volume)
+        allow(ui.segmentAllButton, why_not)
         no_result = None if self._result(volume) is not None else _("Segment this volume first")
         allow(ui.exportMaskButton, no_volume or no_result)
 
@@ -69,9 +71,11 @@ class SegmentPanel(Panel):
             on_done=lambda answer: self._on_segmented(images, answer),
             on_error=self._on_error,
         )
-        self._ui.segmentButton.enabled = self._ui.segmentAllButton.enabled = False
+        self._busy = True
+        self.show()
 
     def _on_segmented(self, images: dict[str, str], answer: Event) -> None:
+        self._busy = False
         for result in answer.get("results", ()):
             volume = slicer.mrmlScene.GetNodeByID(images.get(str(result["image"]), ""))
             if volume is not None:  # it may have been deleted meanwhile
@@ -102,6 +106,7 @@ class SegmentPanel(Panel):
             export_labelmap(node, volume, self._session.segments, Path(path), Logics(slicer.mrmlScene))
 
     def _on_error(self, error: WorkerError) -> None:
+        self._busy = False
         self.show()
         if not error.cancelled:
             self._tell(error.text)

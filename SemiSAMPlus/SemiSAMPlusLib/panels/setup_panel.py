@@ -9,6 +9,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..buttons import allow
 from ..i18n import _
 from ..installation import InstallationError, can_install_extension, consent_text, install, install_extension
 from ..process import Launch
@@ -65,7 +66,7 @@ class SetupPanel:
         """Ask the interpreters; the answer comes later. ``thorough`` also imports their packages."""
         if not self._looking:
             self._looking = True
-            self._ui.setupCheckButton.enabled = False
+            allow(self._ui.setupCheckButton, _("The Python of the engine is being looked for"))
             self._finder.find(self._on_found, self._on_nothing, thorough=thorough)
 
     def _on_check(self, checked: bool = False) -> None:
@@ -75,7 +76,7 @@ class SetupPanel:
 
     def _on_found(self, probe: PythonProbe) -> None:
         self._looking = False
-        self._ui.setupCheckButton.enabled = True
+        allow(self._ui.setupCheckButton, None)
         self._probe = probe
         self._ui.setupFrame.visible = False
         qt.QSettings().remove(PENDING_KEY)
@@ -85,7 +86,7 @@ class SetupPanel:
 
     def _on_nothing(self, text: str, probes: list[PythonProbe]) -> None:
         self._looking = False
-        self._ui.setupCheckButton.enabled = True
+        allow(self._ui.setupCheckButton, None)
         self._probes = probes
         if self._installable() is not None and qt.QSettings().value(PENDING_KEY):
             text = _("The installation is not finished: press Install to go on.") + "\n" + text

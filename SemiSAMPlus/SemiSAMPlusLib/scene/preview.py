@@ -42,6 +42,16 @@ class PromptPreview:
         """What is shown, or None; also after somebody has deleted the node."""
         return None if self.node is None else self._patch
 
+    @property
+    def visible(self) -> bool:
+        """Whether it is seen, to be set for a look at what lies below; the next answer is seen again."""
+        return self.node is not None and bool(self.node.GetDisplayNode().GetVisibility())
+
+    @visible.setter
+    def visible(self, shown: bool) -> None:
+        if self.node is not None:
+            self.node.GetDisplayNode().SetVisibility(shown)
+
     def show(self, patch: Patch, volume: Any) -> None:
         """Show an answer; it takes the place of the one before."""
         node = self.node
@@ -54,6 +64,7 @@ class PromptPreview:
             self._node.set(node)
         write_segment(node, next(iter(segment_ids(node).values())), patch)
         self._patch = patch
+        self.visible = True
 
     def commit(
         self, annotation: Any, segment_id: str, *, replace: bool = False, overwrite_others: bool = False
