@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .scene.nodes import NodeHandle
 from .training import TrainingMonitor
 
 _STEP = "step"
@@ -18,8 +19,8 @@ class LearningCurves:
     """Owns one table, one chart and its series in the scene; they are made on first use and go with the scene."""
 
     def __init__(self) -> None:
-        self._table: Any = None
-        self._chart: Any = None
+        self._table, self._chart = NodeHandle(), NodeHandle()
+        self._series: dict[str, NodeHandle] = {}
 
     def update(self, training: TrainingMonitor) -> None:
         """Show the curves of this run and the ones before."""
@@ -33,7 +34,7 @@ class LearningCurves:
         self._column(table, _STEP, steps)
         for name, curve in curves.items():
             self._column(table, name, [curve.get(step, float("nan")) for step in steps])
-        self._series(list(curves))
+        self._make_series(list(curves))
         table.Modified()
 
     def show(self) -> None:
@@ -47,43 +48,39 @@ class LearningCurves:
 
     def clear(self) -> None:
         """Remove the nodes; another project begins with an empty plot."""
-        for node in (self._chart, self._table, *self._series_nodes()):
-            if node is not None and slicer.mrmlScene.IsNodePresent(node):
-                slicer.mrmlScene.RemoveNode(node)
-        self._table = self._chart = None
+        for handle in (self._chart, *self._series.values(), self._table):
+            handle.remove()
+        self._series.clear()
 
     def _table_node(self) -> Any:
-        if self._table is None or not slicer.mrmlScene.IsNodePresent(self._table):
-            self._table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "SemiSAM+ learning")
-        return self._table
+        if self._table.get() is None:
+            self._table.set(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "SemiSAM+ learning"))
+        return self._table.get()
 
     def _chart_node(self) -> Any:
-        if self._chart is None or not slicer.mrmlScene.IsNodePresent(self._chart):
+        if self._chart.get() is None:
             chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "SemiSAM+ learning curves")
             chart.SetTitle(_("Learning"))
             chart.SetXAxisTitle(_("step of training"))
             chart.SetYAxisTitle(_("loss, agreement"))
-            self._chart = chart
-        return self._chart
+            self._chart.set(chart)
+        return self._chart.get()
 
-    def _series_nodes(self) -> list[Any]:
-        table = self._table
-        nodes = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
-        return [node for node in nodes if table is not None and node.GetTableNodeID() == table.GetID()]
-
-    def _series(self, names: Sequence[str]) -> None:
-        chart = self._chart_node()
-        there = {node.GetYColumnName(): node for node in self._series_nodes()}
+    def _make_series(self, names: Sequence[str]) -> None:
+        chart, table = self._chart_node(), self._table_node()
         for position, name in enumerate(names):
-            series = there.get(name)
+            handle = self._series.setdefault(name, NodeHandle())
+            series = handle.get()
             if series is None:
                 series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-                series.SetAndObserveTableNodeID(self._table_node().GetID())
+                handle.set(series)
                 series.SetXColumnName(_STEP)
                 series.SetYColumnName(name)
                 series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
                 series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
                 series.SetColor(*_COLORS[position % len(_COLORS)])
+            if series.GetTableNodeID() != table.GetID():  # the table was deleted and made anew
+                series.SetAndObserveTableNodeID(table.GetID())
             if not chart.HasPlotSeriesNodeID(series.GetID()):
                 chart.AddAndObservePlotSeriesNodeID(series.GetID())
 

@@ -30,7 +30,8 @@ NOTHING: Counts = (0,) * len(SEGMENTS)
 
 BUTTONS = (
     *("previousButton", "nextButton", "suggestedButton", "skipButton") * 2,
-    *("saveWorkButton", "finishAnnotationButton", "improveButton", "acceptPreviewButton", "discardPreviewButton"),
+    *("saveWorkButton", "finishAnnotationButton", "improveButton", "acceptPreviewButton"),
+    *("boxButton", "undoPromptButton", "clearPromptsButton"),
     *("acceptButton", "editProposalButton", "rejectButton", "undoReviewButton", "newerProposalButton") * 2,
     *("acceptConfidentButton", "undoConfidentButton", "showCurvesButton", "restartButton"),
 )

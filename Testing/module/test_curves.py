@@ -52,6 +52,21 @@ def test_rounds_follow_each_other_and_gaps_stay_gaps(training: Any) -> None:
         assert not slicer.util.getNodesByClass(kind)
 
 
+def test_series_of_others_are_left_alone(training: Any) -> None:
+    import slicer
+
+    from SemiSAMPlusLib.curves import LearningCurves
+
+    curves = LearningCurves()
+    curves.update(training)
+    slicer.mrmlScene.Clear(False)
+    theirs = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")  # gets the id that ours had
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode")
+    series.SetAndObserveTableNodeID(theirs.GetID())
+    curves.clear()
+    assert slicer.mrmlScene.IsNodePresent(series) and slicer.mrmlScene.IsNodePresent(theirs)
+
+
 def test_a_long_history_does_not_hold_up_the_window(training: Any) -> None:
     from SemiSAMPlusLib.curves import LearningCurves
 

@@ -19,10 +19,10 @@ class NodeHandle:
     def set(self, node: Any) -> None:
         """Remember another node, or none; also its display nodes, which outlive a node that is deleted."""
         self._weak.Set(node)
-        count = 0 if node is None else node.GetNumberOfDisplayNodes()
-        self._displays = [vtk.vtkWeakReference() for _ in range(count)]
-        for index, weak in enumerate(self._displays):
-            weak.Set(node.GetNthDisplayNode(index))
+        self._displays = []
+        for part in _display_nodes(node):
+            self._displays.append(vtk.vtkWeakReference())
+            self._displays[-1].Set(part)
 
     def get(self) -> Any:
         """The node if it is still in its scene, else None."""
@@ -33,13 +33,19 @@ class NodeHandle:
         # The scene leaves them behind, and with hundreds of cases they would pile up.
         parts = [_in_scene(weak) for weak in self._displays]
         node = self.get()
-        if node is not None:
-            parts += [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+        parts += _display_nodes(node)
+        if isinstance(node, slicer.vtkMRMLStorableNode):
             parts += [node.GetNthStorageNode(index) for index in range(node.GetNumberOfStorageNodes())]
         for part in (node, *parts):
             if part is not None and part.GetScene() is not None and part.GetScene().IsNodePresent(part):
                 part.GetScene().RemoveNode(part)
         self.set(None)
+
+
+def _display_nodes(node: Any) -> list[Any]:
+    if not isinstance(node, slicer.vtkMRMLDisplayableNode):  # such as a table
+        return []
+    return [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
 
 
 def _in_scene(weak: Any) -> Any:
