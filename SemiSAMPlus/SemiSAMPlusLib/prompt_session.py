@@ -131,10 +131,11 @@ class PromptSession:
 
     # Prompts ----------------------------------------------------------------------------------------------------------
 
-    def give(self, prompts: Prompts) -> None:
+    def give(self, prompts: Prompts, *, same_step: bool = False) -> None:
         """Put other prompts in the place of those before, as one step for ``undo``, and ask.
 
-        Raises PromptError for points or a box beside the image, or an empty mask; then nothing changes.
+        ``same_step`` adds to the step before, such as when a box is still being dragged. Raises PromptError for points
+        or a box beside the image, or an empty mask; then nothing changes.
         """
         for point in prompts.points:
             index = self._volume_grid.to_kji(point.ras)[0]
@@ -144,7 +145,8 @@ class PromptSession:
             raise PromptError(_("This box lies beside the image: move it over the object."))
         if prompts.mask is not None and not prompts.mask.count:
             raise PromptError(_("The segment is empty: draw a part of it first, or use points or a box."))
-        self._undo.append(self.given)
+        if not (same_step and self._undo):
+            self._undo.append(self.given)
         self.given = prompts
         self.ask()
 

@@ -40,13 +40,16 @@ class Mouse:
         """Move to a position in the slice that is shown."""
         self._do("mouseMove", ras)
 
-    def drag(self, start: Sequence[float], end: Sequence[float]) -> None:
-        """Press at one position, move to the other one and release."""
-        middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
+    def drag(self, start: Sequence[float], end: Sequence[float], rest: float = 0.0) -> None:
+        """Press at one position, move to the other one and release, with two rests of some seconds on the way."""
+        self.turn_to(start)
+        self.move([float(value) + 3 for value in start])
         self.move(start)
         self._do("mousePress", start)
-        for position in (middle, end):
-            self.move(position)
+        for part in (1 / 3, 2 / 3, 1.0):
+            self.move([a + part * (b - a) for a, b in zip(start, end, strict=True)])
+            if part < 1:
+                self._host.process_events(until=lambda: False, timeout=rest)
         self._do("mouseRelease", end)
 
     def _do(self, what: str, ras: Sequence[float]) -> None:

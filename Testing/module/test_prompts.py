@@ -176,11 +176,12 @@ def test_a_box_is_drawn_with_two_clicks_and_asked_again_when_it_was_moved(
     box = desk.controller.annotate_panel._prompts._nodes.node(Tool.BOX)
     assert min(box.GetSize()) > 5  # a box drawn in a slice is as deep as it is wide
 
-    # Dragging tells many positions; it is asked when the box rests, and one 'Undo' takes all of it back.
-    before = desk.scene.grid.to_kji([box.GetCenter()])[0]
-    for step in range(1, 11):
-        box.SetCenter(*desk.scene.grid.to_ras([before + (0, 1.3 * step, 0)])[0])
-        desk.host.process_events()
+    # It is dragged by its middle, with rests on the way that are answered; one 'Undo' takes all of it back.
+    start, end = np.array(box.GetCenter()), np.array(desk.ras(11, 22, 14))
+    before, steps = desk.scene.grid.to_kji([start])[0], desk.controller.annotate_panel._prompts._prompts._undo
+    assert len(steps) == 1
+    desk.mouse.drag(start, end, rest=0.15)
+    assert len(steps) == 2
     desk.answered()
     moved = desk.previewed()
     assert overlap(moved, truth() == 2) > 0.5 and overlap(moved, first) < 0.3
@@ -388,13 +389,17 @@ def test_nodes_may_be_deleted_at_any_time(desk: Desk) -> None:
     desk.mouse.click(desk.ras(11, 9, 13))
     desk.answered()
     slicer.mrmlScene.RemoveNode(desk.scene.annotation)
-    desk.click(ui.acceptPreviewButton)
-    assert "Select the segment" in desk.state
+    ui.acceptPreviewButton.click()
+    desk.wait(lambda: desk.controller.current_case() is None)
+    assert desk.ours() == [] and desk.state == ""
 
+    desk.controller.open_case("a")
+    desk.click(ui.positivePointButton)
+    desk.wait(lambda: desk.state.startswith("Click into first"))
     desk.mouse.click(desk.ras(11, 9, 15))
     slicer.mrmlScene.RemoveNode(desk.scene.volume)  # while an answer is awaited
+    desk.wait(lambda: desk.controller.current_case() is None)
     desk.host.process_events(until=lambda: False, timeout=0.5)
-    desk.controller.editor.close()
     assert desk.ours() == [] and desk.state == ""
 
 

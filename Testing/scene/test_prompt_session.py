@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 import images
 from places import VOLUMES
-from SemiSAMPlusLib.prompt_session import PromptError, PromptSession
+from SemiSAMPlusLib.prompt_session import PromptError, Prompts, PromptSession
 from SemiSAMPlusLib.scene.grids import Grid, Patch
 from SemiSAMPlusLib.scene.images import load_image
 from SemiSAMPlusLib.scene.nodes import Logics
@@ -161,6 +161,25 @@ def test_taking_back_a_click_asks_for_what_is_left(made: Case) -> None:
     made.engine.answer((2, 3, 4, 5, 8, 10))
     assert made.prompts.undo() and made.prompts.is_empty and len(made.engine.prompts) == 3
     assert not made.prompts.undo()
+
+
+def test_what_is_dragged_is_taken_back_in_one_step(made: Case) -> None:
+    made.engine.encoded()
+    for step in range(4):
+        corners = np.array([made.ras(1, 2, 3), made.ras(4, 7, 9 + step)])
+        made.prompts.give(Prompts(box=corners), same_step=step > 0)
+        made.engine.answer((2, 3, 4, 5, 8, 10))
+    assert made.prompts.undo() and made.prompts.is_empty and not made.prompts.can_undo
+
+
+def test_after_a_failed_encoding_the_next_click_tries_again(made: Case) -> None:
+    made.prompts.add_point(made.ras(3, 5, 7), positive=True)
+    made.engine.encodes[0]["on_error"](WorkerError("volume", "The image is damaged."))
+    assert [error.text for error in made.failures] == ["The image is damaged."] and not made.prompts.waiting
+    made.prompts.add_point(made.ras(3, 5, 8), positive=True)
+    assert len(made.engine.encodes) == 2
+    made.engine.encoded()
+    assert made.engine.prompts[0]["labels"] == [1, 1]
 
 
 def test_prompts_beside_the_image_are_refused_in_words(made: Case) -> None:

@@ -173,8 +173,8 @@ class PromptsPanel(Panel):
         self._ui.segmentEditor.installKeyboardShortcuts()
         self.show()
 
-    def _on_nodes(self) -> None:
-        """The user has placed, moved or deleted something."""
+    def _on_nodes(self, continued: bool) -> None:
+        """The user has placed, moved or deleted something, or ``continued`` to drag it."""
         volume, prompts = self._case_scene.volume, self._prompts
         if volume is None or prompts is None:
             self.end()
@@ -183,14 +183,14 @@ class PromptsPanel(Panel):
             PromptPoint((float(ras[0]), float(ras[1]), float(ras[2])), inside)
             for ras, inside in self._nodes.points(volume)
         )
-        self._give(replace(prompts.given, points=points, box=self._nodes.box(volume)))
+        self._give(replace(prompts.given, points=points, box=self._nodes.box(volume)), same_step=continued)
 
     def _on_improve(self, checked: bool = False) -> None:
         prompts = self._asker()
         if prompts is not None:
             self._give(replace(prompts.given, mask=self._mask()))
 
-    def _give(self, given: Prompts) -> None:
+    def _give(self, given: Prompts, *, same_step: bool = False) -> None:
         prompts = self._prompts
         if prompts is None:
             return
@@ -200,7 +200,7 @@ class PromptsPanel(Panel):
             if given.box is None and given.mask is None and given.points and not any(p.positive for p in given.points):
                 # To say only what is not part of the object makes sense where there is a mask.
                 given = replace(given, mask=self._mask())
-            prompts.give(given)
+            prompts.give(given, same_step=same_step)
         except PromptError as error:
             self._problem = str(error)
             self._show_nodes()

@@ -45,12 +45,14 @@ class PromptPreview:
     @property
     def visible(self) -> bool:
         """Whether it is seen, to be set for a look at what lies below; the next answer is seen again."""
-        return self.node is not None and bool(self.node.GetDisplayNode().GetVisibility())
+        display = None if self.node is None else self.node.GetDisplayNode()
+        return display is not None and bool(display.GetVisibility())
 
     @visible.setter
     def visible(self, shown: bool) -> None:
-        if self.node is not None:
-            self.node.GetDisplayNode().SetVisibility(shown)
+        display = None if self.node is None else self.node.GetDisplayNode()
+        if display is not None:
+            display.SetVisibility(shown)
 
     def show(self, patch: Patch, volume: Any) -> None:
         """Show an answer; it takes the place of the one before."""

@@ -45,13 +45,13 @@ class PromptNodes:
     Usage::
 
         nodes = PromptNodes(slicer.mrmlScene, QtScheduler())
-        nodes.changed.connect(lambda: ask(nodes.points(volume), nodes.box(volume)))
+        nodes.changed.connect(lambda continued: ask(nodes.points(volume), nodes.box(volume)))
         nodes.start(Tool.INSIDE, volume)      # from now on the mouse places points
         nodes.stop()
         nodes.remove()
 
-    Signals: ``changed()``, points or box are others now, by whatever hand; ``stopped()``, the mouse places nothing any
-    more.
+    Signals: ``changed(bool)``, points or box are others now, by whatever hand, and whether this goes on with the same
+    dragging as the change before; ``stopped()``, the mouse places nothing any more.
     """
 
     def __init__(self, scene: Any, scheduler: Scheduler) -> None:
@@ -61,6 +61,8 @@ class PromptNodes:
         self._watched: list[tuple[Any, int]] = []
         self._timer: Timer | None = None
         self._urgent = False
+        self._held = False  # by the mouse
+        self._continued = False
         self._known = self._content()
         self._showing = False
         self.tool: Tool | None = None
@@ -202,6 +204,9 @@ class PromptNodes:
             events = (node.PointPositionDefinedEvent, node.PointModifiedEvent, node.PointRemovedEvent)
             changes = (*events, vtk.vtkCommand.ModifiedEvent) if tool is Tool.BOX else events
             self._observed[tool] = [(node, node.AddObserver(event, self._on_node)) for event in changes]
+            for event, held in ((node.PointStartInteractionEvent, True), (node.PointEndInteractionEvent, False)):
+                tag = node.AddObserver(event, lambda caller, event, held=held: self._on_held(held))
+                self._observed[tool].append((node, tag))
             removed = self._scene.AddObserver(self._scene.NodeRemovedEvent, lambda caller, event: self._on_lost(tool))
             self._observed[tool].append((self._scene, removed))
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
@@ -226,6 +231,14 @@ class PromptNodes:
             self._report_in(0.0 if urgent else REST_SECONDS)
             self._urgent = urgent
 
+    def _on_held(self, held: bool) -> None:
+        self._held = held
+        if not held:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._report()
+            self._continued = False
+
     def _on_lost(self, tool: Tool) -> None:
         if self.node(tool) is None and not self._scene.IsClosing():
             if self.tool is tool:
@@ -241,7 +254,8 @@ class PromptNodes:
 
     def _report(self) -> None:
         self._timer, self._urgent = None, False
-        self.changed.emit()
+        continued, self._continued = self._continued, self._held
+        self.changed.emit(continued)
 
     def _content(self) -> tuple[tuple[Any, ...], tuple[float, ...]]:
         """What the nodes hold, in their own coordinates: points, and size and place of the box."""
