@@ -157,6 +157,17 @@ def test_points_are_answered_in_the_view_and_accepted_into_the_segment(
     assert not desk.segment("first").any()
 
 
+def test_the_preview_is_hidden_for_a_look_at_what_lies_below(desk: Desk) -> None:
+    desk.click(desk.ui.positivePointButton)
+    desk.mouse.click(desk.ras(11, 9, 13))
+    desk.wait(lambda: desk.ui.showPreviewCheckBox.enabled)
+    desk.click(desk.ui.showPreviewCheckBox)
+    assert not desk.preview.GetDisplayNode().GetVisibility() and not desk.ui.showPreviewCheckBox.checked
+    desk.mouse.click(desk.ras(11, 10, 13))  # the next answer is seen again
+    desk.wait(lambda: desk.preview.GetDisplayNode().GetVisibility())
+    assert desk.ui.showPreviewCheckBox.checked
+
+
 def test_a_box_is_drawn_with_two_clicks_and_asked_again_when_it_was_moved(
     desk: Desk, screenshot: Callable[..., Path]
 ) -> None:
