@@ -15,6 +15,9 @@ from .project_session import ProjectSession, SessionState
 from .signals import Signal
 from .worker_messages import WorkerError
 
+# The table is filled anew for each change that is told.
+_TOLD_TOGETHER = 25
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -81,6 +84,7 @@ class CaseAdding:
         self._total += len(candidates)
         if not self.busy and self._waiting:
             self._session = session
+            session.hold_changes()
             self._next()
 
     def cancel(self) -> None:
@@ -90,6 +94,8 @@ class CaseAdding:
 
     def abandon(self) -> None:
         """The project is being closed: forget everything, nobody is told."""
+        if self._session is not None:
+            self._session.release_changes()
         self._session, self._waiting, self._total, self._result = None, [], 0, AddingResult()
 
     def _next(self) -> None:
@@ -120,6 +126,9 @@ class CaseAdding:
 
         def done(case: CaseInfo) -> None:
             self._result.added.append(case.name)
+            if len(self._result.added) % _TOLD_TOGETHER == 0:
+                session.release_changes()
+                session.hold_changes()
             ended()
 
         def failed(error: WorkerError) -> None:

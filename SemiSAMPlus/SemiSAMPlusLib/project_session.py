@@ -69,6 +69,7 @@ class ProjectSession:
         self.cases_changed = Signal()
         self.proposal_ready = Signal()
         self.failed = Signal()
+        self._held: list[str] | None = None
         self._refreshing = False
         self._refresh_again = False
         client.state_changed.connect(self._on_client_state)
@@ -201,6 +202,17 @@ class ProjectSession:
         """
         fields = {"case": name, "image": image, "copy": copy, "check": check}
         return self._change("add-case", fields, on_done, on_error)
+
+    def hold_changes(self) -> None:
+        """For many new or changed cases in a row: tell of them when ``release_changes`` is called, all at once."""
+        if self._held is None:
+            self._held = []
+
+    def release_changes(self) -> None:
+        """Tell of what was held back, and of changes at once again."""
+        held, self._held = self._held, None
+        if held and self.state is not SessionState.CLOSED:
+            self.cases_changed.emit(held)
 
     def remove_case(
         self, name: str, *, on_done: Callable[[], None] | None = None, on_error: ErrorCallback | None = None
@@ -377,7 +389,10 @@ class ProjectSession:
             return None
         self.cases.put(case)
         self._note_revision(answer)
-        self.cases_changed.emit([case.name])
+        if self._held is None:
+            self.cases_changed.emit([case.name])
+        else:
+            self._held.append(case.name)
         return case
 
     def _note_revision(self, answer: Event) -> None:

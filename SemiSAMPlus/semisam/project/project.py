@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ class Project(ProjectView):
 
     def _check_new(self, cases: Mapping[str, Case], images: Mapping[str, Path]) -> None:
         names: dict[str, Path] = {}
-        known = {case.image.resolve(): case.name for case in cases.values()}
+        known = {_resolved(case.image): case.name for case in cases.values()}
         for name, image in images.items():
             other = same_name(name, cases) or same_name(name, names)
             if other is not None:
@@ -121,7 +121,7 @@ class Project(ProjectView):
                     f'The project "{self.path}" already has a case "{other}": give the image "{image}" another name.'
                 )
             names[name] = image
-            holder = known.setdefault(image.resolve(), name)
+            holder = known.setdefault(_resolved(image), name)
             if holder != name:
                 raise ProjectError(f'The image "{image}" already belongs to the case "{holder}": add it once only.')
 
@@ -379,6 +379,12 @@ class Project(ProjectView):
     def _drop_proposal(self, draft: Draft, record: Record | None) -> None:
         for path in files.paths(record) if record is not None else ():
             draft.afterwards.append(partial(files.discard, self.path / path))
+
+
+@lru_cache(maxsize=20_000)
+def _resolved(path: Path) -> Path:
+    """Where an image really lies. Remembered: with hundreds of cases, following links takes longer than all else."""
+    return path.resolve()
 
 
 def _existing(name: str, image: str | Path) -> Path:

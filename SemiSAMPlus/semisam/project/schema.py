@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -167,6 +168,7 @@ def render(document: Document, folder: Path) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=20_000)
 def stored_image_path(image: Path, folder: Path) -> str:
     """Relative for an image in the project or below the folder the project lies in, so that both can move together."""
     if image.is_relative_to(folder):
