@@ -127,7 +127,7 @@ class PromptsPanel(Panel):
         chosen = box.currentData
         box.clear()
         for name in hello.generalists:
-            box.addItem(_("Prompts: {generalist}").format(generalist=name), name)
+            box.addItem(name, name)
         box.currentIndex = max(0, box.findData(chosen))
         self._filling = False
 
