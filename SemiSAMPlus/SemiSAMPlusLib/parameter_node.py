@@ -7,7 +7,7 @@ from typing import Annotated
 import slicer
 from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
-FRAMEWORKS = ["auto", "mean-teacher", "copy-paste", "supervised"]
+FRAMEWORKS = ["auto", "mean-teacher", "ua-mt", "dan", "dtc", "sdcl", "copy-paste", "supervised"]
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from semisam.learning.frameworks.registry import FRAMEWORKS, make_framework, resolve_framework
+from semisam.learning.frameworks.registry import resolve_framework
 from semisam.learning.losses import consistency_loss, generalist_loss, segmentation_loss
-from semisam.learning.sampling import LabelledPatch, UnlabelledPatch
 
 SHAPE = (8, 8, 8)
 
@@ -79,47 +78,6 @@ def test_segmentation_loss_ignores_voxels_of_weight_zero() -> None:
     changed[..., 4:] = one_hot(2)[..., 4:]
     assert torch.equal(segmentation_loss(logits, target, weight), segmentation_loss(logits, changed, weight))
     assert segmentation_loss(20 * target, target) < 0.01
-
-
-@pytest.mark.parametrize("name", FRAMEWORKS)
-def test_every_framework_gives_losses_with_gradient(name: str) -> None:
-    framework = make_framework(name, np.random.default_rng(0))
-    network = torch.nn.Conv3d(1, 3, 3, padding=1)
-    zeros = torch.zeros(2, 2, *SHAPE)
-    unlabelled = UnlabelledPatch(
-        torch.randn(2, 1, *SHAPE), torch.randn(2, 1, *SHAPE), zeros, zeros, zeros, zeros[0, :, 0, 0]
-    )
-    labelled = LabelledPatch(torch.randn(2, 1, *SHAPE), one_hot(3))
-    result = framework.step(network, network, labelled, unlabelled)
-    (result.supervised + result.consistency).backward()
-    assert network.weight.grad is not None and network.weight.grad.abs().sum() > 0
-    assert framework.uses_unlabelled == (result.student_probability is not None)
-    if result.student_probability is not None:
-        assert result.student_probability.shape == (2, 3, *SHAPE)
-        assert torch.allclose(result.student_probability.sum(1), torch.ones(2, *SHAPE), atol=1e-5)
-
-
-def test_copy_paste_teaches_the_unlabelled_half_by_the_teacher_alone() -> None:
-    """What lies in the annotation outside the pasted box must not matter, and the mixture must be complementary."""
-    framework = make_framework("copy-paste", np.random.default_rng(0))
-    seen: list[torch.Tensor] = []
-
-    def student(image: torch.Tensor) -> torch.Tensor:
-        seen.append(image)
-        return torch.zeros(len(image), 3, *SHAPE, requires_grad=True)
-
-    zeros = torch.zeros(2, 2, *SHAPE)
-    other = torch.full((2, 1, *SHAPE), 5.0)
-    unlabelled = UnlabelledPatch(other, other, zeros, zeros, zeros, zeros[0, :, 0, 0])
-    framework.step(
-        student,
-        lambda image: torch.zeros(2, 3, *SHAPE),
-        LabelledPatch(torch.full_like(other, 7.0), one_hot(3)),
-        unlabelled,
-    )
-    first, second = seen[0][:2], seen[0][2:]
-    assert set(first.unique().tolist()) == set(second.unique().tolist()) == {5.0, 7.0}
-    assert torch.equal(first + second, torch.full_like(first, 12.0))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from semisam import logs
 from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, positive
 from semisam.console import Console
 from semisam.errors import TrainingError, UsageError
+from semisam.learning.frameworks.registry import FRAMEWORKS, check_framework
 from semisam.progress import duration
+from semisam.specialists.sizes import DEFAULT_NETWORK, NETWORKS, check_network
 from semisam.worker import stop_signal
 
 if TYPE_CHECKING:
@@ -25,7 +27,13 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=positive, help="how long to train (10 without either)")
     budget.add_argument("--steps", type=count, help="how many steps to train")
-    train.add_argument("--framework", default="auto", help="how unannotated cases are used (auto)")
+    frameworks = ", ".join(FRAMEWORKS)
+    train.add_argument("--framework", default="auto", help=f"how unannotated cases are used: auto, {frameworks} (auto)")
+    networks = ", ".join(name for name in NETWORKS if name != DEFAULT_NETWORK)
+    train.add_argument(
+        "--network",
+        help=f"what learns: {DEFAULT_NETWORK}, or for GPUs {networks} (as the plan says; another starts anew)",
+    )
     train.add_argument("--generalist", default="auto", help="auto, none, or names with commas: nano,registration,...")
     train.add_argument("--seed", type=natural, default=0)
     add_device(train)
@@ -58,12 +66,13 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 def run_train(arguments: argparse.Namespace, console: Console) -> int:
     stop = stop_signal.install()
     from semisam.generalists.registry import resolve
-    from semisam.learning.frameworks.registry import check_framework
     from semisam.project import Project
 
     # Wrong names are told before anything heavy is loaded.
     resolve(arguments.generalist)
     check_framework(arguments.framework)
+    if arguments.network is not None:
+        check_network(arguments.network)
     project = Project.open(arguments.project)
     if not project.training_cases():
         raise TrainingError(f'No case of "{project.path}" is annotated yet: annotate at least one, then train.')
@@ -76,6 +85,7 @@ def run_train(arguments: argparse.Namespace, console: Console) -> int:
             minutes=arguments.minutes,
             steps=arguments.steps,
             framework=arguments.framework,
+            network=arguments.network,
             generalist=arguments.generalist,
             seed=arguments.seed,
             device=arguments.device,

@@ -1,7 +1,8 @@
 """Checkpoints: weights as safetensors, everything else as JSON beside them. Nothing is ever unpickled.
 
     models/specialist.safetensors + .json   the teacher, which predicts; changes when proposals are made
-    models/training.safetensors + .json     student, teacher and optimizer: what a run needs to go on after a stop
+    models/training.safetensors + .json     student, teacher, optimizer and what the framework has of its own: what a
+                                            run needs to go on after a stop
 
 The JSON names the weights file it belongs to and is written last, so that a kill between the two leaves the older,
 complete pair in force.
@@ -49,40 +50,60 @@ def save_training(
     teacher: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
+    own: dict[str, Tensor] | None = None,
 ) -> None:
-    tensors: dict[str, Tensor] = {}
+    """``own``: tensors of the frameworks, by names that mean something to them only."""
+    tensors = {f"own.{name}": value for name, value in (own or {}).items()}
     for prefix, module in (("student", student), ("teacher", teacher)):
         tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
-    for index, entries in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(optimizer).items()}
     _save_pair(folder, "training", tensors, state)
 
 
 def load_training(
     folder: Path, student: torch.nn.Module, teacher: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Any] | None:
-    """Fill the three and return the state, or None when there is nothing to resume or it does not fit the networks."""
+) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """Fill the three; returns the state and the tensors of the frameworks.
+
+    The state is None when there is nothing to resume or it does not fit the networks.
+    """
     pair = _load_pair(folder, "training")
     if pair is None:
-        return None
+        return None, {}
     tensors, state = pair
-    parts: dict[str, dict[str, Tensor]] = {"student": {}, "teacher": {}, "optimizer": {}}
-    for key, value in tensors.items():
-        part, _, name = key.partition(".")
-        parts[part][name] = value
+    parts = by_prefix(tensors)
     try:
         student.load_state_dict(parts["student"])
         teacher.load_state_dict(parts["teacher"])
     except RuntimeError:
-        return None  # the plan has changed since: the run starts anew
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in parts["optimizer"].items():
-        index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = value
+        return None, {}  # the plan has changed since: the run starts anew
+    fill_optimizer(optimizer, parts.get("optimizer", {}))
+    return state, parts.get("own", {})
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments of an optimizer as "index of the parameter.name"; its settings are not among them."""
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+    }
+
+
+def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """What ``optimizer_tensors`` gave, back into an optimizer of the same parameters."""
     document = optimizer.state_dict()
-    document["state"] = moments
+    document["state"] = {int(index): entries for index, entries in by_prefix(tensors).items()}
     optimizer.load_state_dict(document)
-    return state
+
+
+def by_prefix(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """{"a.b.c": x} -> {"a": {"b.c": x}}"""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        prefix, _, name = key.partition(".")
+        parts.setdefault(prefix, {})[name] = value
+    return parts
 
 
 def _save_pair(folder: Path, name: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:

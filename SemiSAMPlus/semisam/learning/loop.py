@@ -15,27 +15,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from semisam.errors import TrainingError, UsageError
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.checkpoints import load_training, save_specialist, save_training
-from semisam.learning.frameworks.base import Framework
-from semisam.learning.frameworks.registry import check_framework, make_framework, resolve_framework
+from semisam.learning.frameworks.base import Framework, Network, Setting
+from semisam.learning.frameworks.registry import check_framework, resolve_framework
+from semisam.learning.frameworks.running import Frameworks
 from semisam.learning.history import History
 from semisam.learning.losses import generalist_loss
 from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.teaching import Teaching
 from semisam.learning.working import WorkingSet
-from semisam.predict import Specialist, autocast, write_proposals
+from semisam.predict import Specialist, write_proposals
 from semisam.project import Project
 from semisam.project.lock import TrainingLock
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network
 from semisam.specialists.plan import Plan, make_plan
+from semisam.specialists.sizes import DEFAULT_NETWORK, check_network
 
 Event = Callable[[dict[str, Any]], None]
 
@@ -53,6 +54,7 @@ class TrainOptions:
     minutes: float | None = None
     steps: int | None = None
     framework: str = "auto"
+    network: str | None = None  # that of the plan
     generalist: str = "auto"
     seed: int = 0
     device: str = "auto"
@@ -69,6 +71,9 @@ def train(project: Project, options: TrainOptions, on_event: Event, should_stop:
         raise UsageError("Give either --minutes or --steps, not both.")
     if (options.minutes is not None and options.minutes <= 0) or (options.steps is not None and options.steps <= 0):
         raise UsageError("The budget of a training run must be larger than 0.")
+    check_framework(options.framework)
+    if options.network is not None:
+        check_network(options.network)
     if not project.training_cases():
         raise TrainingError(f"No case of {project.path} is annotated yet: annotate at least one, then train.")
     with TrainingLock(project.path):
@@ -97,17 +102,15 @@ class _Round:
             weight_decay=self.plan.weight_decay,
             fused=self.plan.device != "mps",
         )
-        state = None
+        state, own = None, dict[str, torch.Tensor]()
         if not options.fresh:
-            state = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
+            state, own = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
         self.budget, self.round = self._resume(state)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
         self.schedule = Schedule(self.plan, self.budget)
         # After a resumption other patches are drawn than were drawn before.
         self.rng = np.random.default_rng([options.seed, self.round, self.budget.steps])
-        self.supervised = make_framework("supervised", self.rng)
-        check_framework(options.framework)
-        self.frameworks: dict[str, Framework] = {}
+        self.frameworks = Frameworks(Setting(self.plan, self.rng), own)
         self.working = WorkingSet(project, self.plan)
         augmentation = Augmentation(
             self.plan.patch, self.plan.working_spacing, self.rng, self.plan.mirror, self.plan.device
@@ -155,14 +158,18 @@ class _Round:
         framework = self._framework(len(annotated))
         unlabelled = None
         if schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated:
-            framework = self.supervised
+            result = framework.supervised(Network(self.student, plan), labelled)
         else:
             names = self.teaching.choose(self.working.unannotated, plan.unlabelled_batch)
             cases = [self.working[name] for name in names]
             unlabelled = self.sampler.unlabelled(cases, self.teaching.pseudo_labels)
-        result = framework.step(self._forward(self.student), self._forward(self.teacher), labelled, unlabelled)
+            student, teacher = Network(self.student, plan), Network(self.teacher, plan)
+            result = framework.step(student, teacher, labelled, unlabelled, schedule.progress)
         loss = result.supervised + schedule.consistency * result.consistency
         values = {"loss_supervised": float(result.supervised.detach())}
+        if result.own is not None:
+            loss = loss + result.own
+            values["loss_own"] = float(result.own.detach())
         if unlabelled is not None:
             values["loss_consistency"] = float(result.consistency.detach())
             if unlabelled.trust.any() and result.student_probability is not None:
@@ -183,25 +190,15 @@ class _Round:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimizer.step()
+        self.frameworks.update(schedule.learning_rate)
         self.budget.steps += 1
         decay = min(plan.ema_decay, 1 - 1 / (self.budget.steps + 1)) if self.round == 0 else plan.ema_decay
-        # The network has no buffers: its instance norm keeps no statistics.
+        # The networks have no buffers: their norms keep no statistics.
         get_ema_multi_avg_fn(decay)(list(self.teacher.parameters()), list(self.student.parameters()), None)
         self.history.add(values)
 
     def _framework(self, annotated: int) -> Framework:
-        name = resolve_framework(self.options.framework, annotated)
-        if name not in self.frameworks:
-            self.frameworks[name] = make_framework(name, self.rng)
-        return self.frameworks[name]
-
-    def _forward(self, network: torch.nn.Module) -> Callable[[Tensor], Tensor]:
-        def forward(image: Tensor) -> Tensor:
-            with autocast(self.plan):
-                logits = network(image.contiguous(memory_format=torch.channels_last_3d))
-            return logits.float()
-
-        return forward
+        return self.frameworks.get(resolve_framework(self.options.framework, annotated))
 
     def _after_step(self) -> None:
         now = time.monotonic()
@@ -296,7 +293,8 @@ class _Round:
             "proposed_first": self.proposed_first,
             "origin": self.origin,
         }
-        save_training(self.project.models_dir, self.student, self.teacher, self.optimizer, state)
+        own = self.frameworks.tensors()
+        save_training(self.project.models_dir, self.student, self.teacher, self.optimizer, state, own)
 
     def _resume(self, state: dict[str, Any] | None) -> tuple[Budget, int]:
         """The budget and number of the round: an unfinished one goes on, after a finished one the next begins."""
@@ -315,19 +313,21 @@ class _Round:
         return budget, int(state["round"])
 
     def _make_plan(self) -> Plan:
-        """The saved plan on today's hardware, or a new one for a new project, other segments or --fresh."""
+        """The saved plan on today's hardware, or a new one for a new project, other segments or network, or --fresh."""
         path = self.project.models_dir / "plan.json"
         hardware = detect(self.options.device)
         names = tuple(segment.name for segment in self.project.segments)
         if path.exists() and not self.options.fresh:
             plan = Plan.load(path)
-            if plan.segments == names:
+            same_network = self.options.network in (None, plan.network)
+            if plan.segments == names and same_network:
                 if not plan.is_for(hardware):
                     self._say("The plan is from another kind of device; --fresh makes one for this and starts anew.")
                 return plan.on(hardware)
-            self._say("The project's segments have changed: learning starts anew.")
+            what = "project's segments have" if same_network else "network has"
+            self._say(f"The {what} changed: learning starts anew.")
         self._say("Looking at the data.")
-        plan = make_plan(take_fingerprint(self.project), hardware, names)
+        plan = make_plan(take_fingerprint(self.project), hardware, names, self.options.network or DEFAULT_NETWORK)
         plan.save(path)
         return plan
 

@@ -59,14 +59,15 @@ class Schedule:
     @property
     def consistency(self) -> float:
         """Rises as exp(-5 (1 - t)^2) over the first 40 % of what follows the warm-up (Laine and Aila 2017)."""
-        part = min(1.0, self._since_warm_up / 0.4)
+        part = min(1.0, self.progress / 0.4)
         return self._plan.consistency_weight * math.exp(-5 * (1 - part) ** 2)
 
     @property
     def generalist(self) -> float:
         """Falls from 1 to a twentieth: trust the generalists early, oneself later (SemiSAM+)."""
-        return self._plan.generalist_weight * (0.05 + 0.95 * math.exp(-5 * self._since_warm_up**2))
+        return self._plan.generalist_weight * (0.05 + 0.95 * math.exp(-5 * self.progress**2))
 
     @property
-    def _since_warm_up(self) -> float:
+    def progress(self) -> float:
+        """0 until the end of the warm-up, then rising to 1 at the end of the round."""
         return max(0.0, (self.budget.fraction - self.warm_up) / (1 - self.warm_up))

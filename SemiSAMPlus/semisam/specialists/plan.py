@@ -16,6 +16,7 @@ from semisam.errors import PlanError
 from semisam.files.atomic import write_json
 from semisam.specialists.fingerprint import Fingerprint
 from semisam.specialists.hardware import Hardware
+from semisam.specialists.sizes import DEFAULT_NETWORK, NETWORKS, check_network
 
 SCHEMA = 1
 
@@ -24,9 +25,6 @@ _CPU_PATCH_VOXELS = 131_072
 _GPU_PATCH_VOXELS = 1_500_000
 # The whole volume may be this many patches, which bounds the time of a proposal.
 _PATCHES_PER_VOLUME = 16
-# Memory of training: bytes for one patch voxel and one channel of the first level, all activations included. Measured
-# 14 to 26 in bfloat16 and 23 to 36 in float32, for patches of 90,000 to 260,000 voxels.
-_BYTES_PER_VOXEL_AND_CHANNEL = 40
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Plan:
     bfloat16: bool
     threads: int
     memory_mb: int
+    network: str = DEFAULT_NETWORK
     labelled_batch: int = 2
     unlabelled_batch: int = 2
     learning_rate: float = 2e-3
@@ -86,6 +85,8 @@ class Plan:
         unknown = set(data) - known
         if unknown:
             raise ValueError(f"unknown entry {', '.join(sorted(unknown))}")
+        if data.get("network", DEFAULT_NETWORK) not in NETWORKS:
+            raise ValueError(f'unknown network "{data["network"]}", not one of {", ".join(NETWORKS)}')
         values = dict(data)
         for key in ("segments", "working_spacing", "patch", "channels"):
             values[key] = tuple(values[key])
@@ -107,7 +108,7 @@ class Plan:
         another kind of device the patch is made to fit."""
         patch = self.patch
         if not self.is_for(hardware):
-            budget = _patch_budget(hardware, self.channels)
+            budget = _patch_budget(hardware, self.network, self.channels)
             patch = _patch(np.array(patch, float), np.array(self.total_stride), budget)
         return replace(
             self,
@@ -122,25 +123,30 @@ class Plan:
         patch = " x ".join(str(size) for size in self.patch)
         precision = "bfloat16" if self.bfloat16 else "float32"
         return (
-            f"{self.modality}, working spacing {spacing} mm, patch {patch} voxels, network {self.channels[0]} to "
-            f"{self.channels[-1]} channels, {precision}, {self.threads} threads"
+            f"{self.modality}, working spacing {spacing} mm, patch {patch} voxels, {self.network} of "
+            f"{self.channels[0]} to {self.channels[-1]} channels, {precision}, {self.threads} threads"
         )
 
 
-def make_plan(fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str, ...]) -> Plan:
-    """Choose working spacing, patch and network so that one patch sees the structure whole and memory is kept.
+def make_plan(
+    fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str, ...], network: str = DEFAULT_NETWORK
+) -> Plan:
+    """Choose working spacing, patch and size of the network so that one patch sees the structure whole and memory is
+    kept.
 
-    Raises PlanError when not even the smallest patch fits into the memory.
+    Raises UsageError for an unknown network, PlanError when not even the smallest patch fits into the memory.
     """
+    check_network(network)
     gpu = hardware.device != "cpu"
-    channels = (32, 64, 128, 256) if gpu else (16, 32, 64, 128)
-    budget = _patch_budget(hardware, channels)
+    size = NETWORKS[network]
+    channels = size.gpu if gpu else size.cpu
+    budget = _patch_budget(hardware, network, channels)
     if budget < 16**3:
         raise PlanError(f"{hardware.in_words()} has too little memory to train: at least 1 GB is needed.")
 
     extent = np.array(fingerprint.shape) * np.array(fingerprint.spacing)
     spacing = _working_spacing(np.array(fingerprint.spacing), extent, np.array(fingerprint.foreground_mm), budget)
-    strides = _strides(spacing)
+    strides = _strides(spacing, len(channels) - 1)
     patch = _patch(extent / spacing, np.prod(np.array(strides), axis=0), budget)
     sided = any(word in name.casefold().split() for name in segments for word in ("left", "right", "l", "r"))
     return Plan(
@@ -155,6 +161,7 @@ def make_plan(fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str,
         bfloat16=hardware.bfloat16 and bfloat16_is_sound(patch, strides),
         threads=hardware.cores,
         memory_mb=_usable_memory(hardware),
+        network=network,
         mirror=not sided,
     )
 
@@ -163,11 +170,11 @@ def _usable_memory(hardware: Hardware) -> int:
     return int(hardware.memory_mb * (0.4 if hardware.device == "cpu" else 0.8))
 
 
-def _patch_budget(hardware: Hardware, channels: tuple[int, ...]) -> int:
+def _patch_budget(hardware: Hardware, network: str, channels: tuple[int, ...]) -> int:
     """Voxels of one patch that the machine can take."""
     budget = _CPU_PATCH_VOXELS if hardware.device == "cpu" else _GPU_PATCH_VOXELS
     items = 6  # two labelled and two unlabelled patches of the student, two of the teacher
-    bytes_per_voxel = _BYTES_PER_VOXEL_AND_CHANNEL * channels[0] * items
+    bytes_per_voxel = NETWORKS[network].bytes_per_voxel_and_channel * channels[0] * items
     return min(budget, _usable_memory(hardware) * 2**20 // bytes_per_voxel)
 
 
@@ -193,10 +200,10 @@ def _working_spacing(spacing: np.ndarray, extent: np.ndarray, foreground: np.nda
     return np.round(spacing, 4)
 
 
-def _strides(spacing: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+def _strides(spacing: np.ndarray, count: int) -> tuple[tuple[int, int, int], ...]:
     """Halve an axis only where its voxels are not already far longer than the others."""
     levels, current = [], spacing.copy()
-    for _ in range(3):
+    for _ in range(count):
         halve = current < 2.0 * current.min()
         levels.append(tuple(2 if flag else 1 for flag in halve))
         current = current * np.where(halve, 2, 1)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from semisam.errors import UsageError
 
-if TYPE_CHECKING:
-    from semisam.learning.frameworks.base import Framework
+if TYPE_CHECKING:  # the names of the frameworks are told before anything slow is loaded
+    from semisam.learning.frameworks.base import Framework, Setting
 
 FRAMEWORKS = {
     "mean-teacher": "semisam.learning.frameworks.mean_teacher:MeanTeacher",
+    "ua-mt": "semisam.learning.frameworks.ua_mt:UncertaintyAwareMeanTeacher",
+    "dan": "semisam.learning.frameworks.dan:DeepAdversarialNetwork",
+    "dtc": "semisam.learning.frameworks.dtc:DualTaskConsistency",
+    "sdcl": "semisam.learning.frameworks.sdcl:DiscrepancyCorrection",
     "copy-paste": "semisam.learning.frameworks.copy_paste:CopyPaste",
     "supervised": "semisam.learning.frameworks.supervised:Supervised",
 }
@@ -36,9 +38,9 @@ def resolve_framework(name: str, annotated: int) -> str:
     return "copy-paste" if annotated <= _COPY_PASTE else "supervised"
 
 
-def make_framework(name: str, rng: np.random.Generator) -> Framework:
+def make_framework(name: str, setting: Setting) -> Framework:
     """Raises UsageError for an unknown name."""
     check_framework(name)
     module, _, attribute = FRAMEWORKS[name].partition(":")
-    framework: Framework = getattr(importlib.import_module(module), attribute)(rng)
+    framework: Framework = getattr(importlib.import_module(module), attribute)(setting)
     return framework
