@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -134,7 +134,7 @@ class ProjectJobs:
     ) -> WorkerRequest:
         """Segment images with the project's model, into the folder ``output``.
 
-        ``results`` of the answer names the masks: a list of objects with ``image``, ``mask``, ``confidence``, ...
+        A ``mask-ready`` event tells ``image``, ``mask``, ``confidence``, ... of each as soon as it is written.
         """
         fields = {"images": [str(image) for image in images], "output": output}
         return self._run("segment", fields, on_event, on_done, on_error)
@@ -142,6 +142,35 @@ class ProjectJobs:
     def report(self, *, on_done: EventCallback | None = None, on_error: ErrorCallback | None = None) -> WorkerRequest:
         """Write the project's report."""
         return self._run("report", {}, None, on_done, on_error)
+
+    def export_model(
+        self,
+        file: Path,
+        card: Mapping[str, str],
+        *,
+        on_done: EventCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Write the project's model to one file. ``card`` may hold title, description and licence."""
+        words = {key: text for key, text in card.items() if text.strip()}
+        return self._run("export-model", {"file": file, **words}, None, on_done, on_error)
+
+    def show_model(
+        self, file: Path, *, on_done: EventCallback | None = None, on_error: ErrorCallback | None = None
+    ) -> WorkerRequest:
+        """What a model file holds (``text``), why it does not fit the project (``problem``), and ``replaces``."""
+        return self._run("show-model", {"file": file}, None, on_done, on_error)
+
+    def import_model(
+        self,
+        file: Path,
+        *,
+        replace: bool,
+        on_done: EventCallback | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Use the model of a file; ``replace`` allows it to take the place of what the project has learned."""
+        return self._run("import-model", {"file": file, "replace": replace}, None, on_done, on_error)
 
     def cancel(self, request: WorkerRequest) -> None:
         """End a job early; it then has an error of kind "cancelled"."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from .case_editor import CaseEditor
 from .cases import SegmentInfo
-from .device_words import device_words
 from .i18n import _
 from .jobs import TrainingOptions
 from .panels.advanced_panel import AdvancedPanel
@@ -17,6 +16,7 @@ from .panels.annotate_panel import AnnotatePanel
 from .panels.cases_panel import CasesPanel
 from .panels.confident_panel import ConfidentPanel
 from .panels.learn_panel import LearnPanel
+from .panels.model_panel import ModelPanel
 from .panels.project_panel import ProjectPanel
 from .panels.review_panel import ReviewPanel
 from .panels.segment_panel import SegmentPanel
@@ -69,7 +69,8 @@ class ModuleController:
         )
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
-        self.segment_panel = SegmentPanel(ui, self._input_volume, self.tell)
+        self.segment_panel = SegmentPanel(ui, self._input_volume, scheduler, self.tell)
+        self.model_panel = ModelPanel(ui, self._open_model, self.tell)
         self.annotate_panel = AnnotatePanel(ui, self.case_scene, self._editor, parameters, scheduler)
         self.review_panel = ReviewPanel(ui, self.case_scene, self._editor, parameters, self.tell)
         self._panels = (
@@ -80,6 +81,7 @@ class ModuleController:
             self.review_panel,
             ConfidentPanel(ui, parameters, self.current_case, self.open_case, self.tell),
             self.segment_panel,
+            self.model_panel,
             AdvancedPanel(ui, parameters),
         )
         self.setup_panel = SetupPanel(ui, finder, requirements)
@@ -89,15 +91,17 @@ class ModuleController:
 
     # The project ------------------------------------------------------------------------------------------------------
 
-    def open_project(self, folder: Path, segments: Sequence[SegmentInfo] | None = None) -> None:
-        """Open a project folder, or with ``segments`` make it; another open project is closed first.
+    def open_project(
+        self, folder: Path, segments: Sequence[SegmentInfo] | None = None, model: Path | None = None
+    ) -> None:
+        """Open a project folder, or with ``segments`` or a ``model`` file make it; another open one is closed first.
 
         While the engine's Python is still being looked for, the project waits.
         """
         self.close_project()
-        self.setup_panel.when_ready(lambda: self._start_project(folder, segments))
+        self.setup_panel.when_ready(lambda: self._start_project(folder, segments, model))
 
-    def _start_project(self, folder: Path, segments: Sequence[SegmentInfo] | None) -> None:
+    def _start_project(self, folder: Path, segments: Sequence[SegmentInfo] | None, model: Path | None) -> None:
         launch = self.setup_panel.launch(("worker", str(folder)))
         client = WorkerClient(launch, self._make_process, self._scheduler)
         session = ProjectSession(folder, client)
@@ -112,6 +116,8 @@ class ModuleController:
             panel.set_session(session)
         if segments:
             session.create(segments)
+        elif model is not None:
+            session.create_from_model(model)
         else:
             session.open()
         parameters = self._parameters()
@@ -249,9 +255,19 @@ class ModuleController:
         )
 
     def device_in_words(self) -> str:
-        """The device that training will run on."""
+        """The device that training will run on, as far as the engine has told."""
         parameters = self._parameters()
-        return device_words("auto" if parameters is None else parameters.device)
+        chosen = "auto" if parameters is None else parameters.device
+        devices = {} if self.session is None else self.session.devices
+        if chosen != "auto":
+            return devices.get(chosen, chosen)
+        best = next(iter(devices), None)
+        if best == "cpu":
+            return _("{device}, as no GPU was found").format(device=devices[best])
+        return _("the best device that this computer has") if best is None else devices[best]
+
+    def _open_model(self, folder: Path, model: Path) -> None:
+        self.open_project(folder, model=model)
 
     def tell(self, text: str) -> None:
         """Show an error in the panel; it stays until the next one or until it is over."""

@@ -45,7 +45,7 @@ class ProjectSession:
     Signals:
 
     * ``state_changed(SessionState)``
-    * ``cases_changed(list of names)``: new, changed or removed cases
+    * ``cases_changed(list of names)``: new, changed or removed cases; none when something else became known
     * ``proposal_ready(name)``: a proposal is in the project, after ``cases_changed``
     * ``failed(WorkerError)``: a request that nobody else listens to went wrong
 
@@ -62,6 +62,8 @@ class ProjectSession:
         self.writable = True
         self.segments: tuple[SegmentInfo, ...] = ()
         self.cases = CaseList()
+        self.model: str | None = None  # the name of the trained model
+        self.devices: dict[str, str] = {}  # device -> words, the best one first; empty until the engine has told them
         self.jobs = ProjectJobs(client, on_proposal=self._on_proposal, on_trained=self.refresh)
         self.jobs.failed.connect(lambda error: self.failed.emit(error))
         self.pending = PendingAnnotations(project)
@@ -107,6 +109,14 @@ class ProjectSession:
         fields = {"segments": [item.to_dict() for item in segments]}
         return self._ask("change-segments", fields, on_done=done, on_error=on_error)
 
+    def create_from_model(self, file: Path) -> None:
+        """Make a project without cases in the folder from a model file, with its segments, and open it."""
+        self._set_state(SessionState.OPENING)
+        self.client.start()
+        self.client.request(
+            "import-model", {"file": file}, on_done=lambda answer: self._describe(), on_error=self._on_open_failed
+        )
+
     def restart(self) -> None:
         """After a failure: a new worker, and the project as it is on the disk. Training does not go on by itself."""
         self._set_state(SessionState.OPENING)
@@ -150,19 +160,27 @@ class ProjectSession:
             text = _("The engine's description of the project cannot be understood ({reason}).").format(reason=error)
             self._on_open_failed(WorkerError("internal", text))
             return
-        self.segments = segments
+        before = self.segments, self.model
+        self.segments, self.model = segments, answer.get("model")
         self.revision = int(answer.get("revision", -1))
         changed = self.cases.replace_all(cases)
         opened = self.state is not SessionState.OPEN
         if opened:
             self.writable = os.access(self.project, os.W_OK)
         self._set_state(SessionState.OPEN)
-        if changed or opened:
+        if changed or opened or before != (self.segments, self.model):
             self.cases_changed.emit(changed)
         if opened:
+            self.client.request("status", on_done=self._on_status)
             self._send_waiting()
         if self._refresh_again:
             self._describe()
+
+    def _on_status(self, answer: Event) -> None:
+        devices = answer.get("devices")
+        if isinstance(devices, dict) and self.state is not SessionState.CLOSED:
+            self.devices = {str(device): str(words) for device, words in devices.items()}
+            self.cases_changed.emit([])
 
     def _on_open_failed(self, error: WorkerError) -> None:
         self._refreshing = False
@@ -328,6 +346,8 @@ class ProjectSession:
             self.proposal_ready.emit(name)
 
         self._ask("case", {"case": name}, on_done=described)
+        if self.model is None:  # the first proposals come with the first model
+            self.refresh()
 
     # Interactive ------------------------------------------------------------------------------------------------------
 

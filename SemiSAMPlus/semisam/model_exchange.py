@@ -124,15 +124,24 @@ def _own_model(project: Project) -> ModelFile:
     try:
         plan = Plan.from_dict(facts["plan"])
         single = tuple(bool(value) for value in facts["single_component"])
-        segments = tuple(segment for segment in project.segments)
-        if plan.segments != tuple(segment.name for segment in segments) or len(single) != len(segments):
+        # What the segments were once called is nobody's business.
+        segments = tuple(replace(segment, former_names=()) for segment in project.segments)
+        if not _same_segments(plan.segments, project.segments) or len(single) != len(segments):
             raise ModelError(
                 f'The model of "{project.path}" was trained for other segments ({", ".join(plan.segments)}) than the '
                 "project has now: train again, then export."
             )
+        plan = replace(plan, segments=tuple(segment.name for segment in segments))
         return ModelFile(_card(project, facts, segments), plan, segments, single, weights)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(project) from error
+
+
+def _same_segments(names: Sequence[str], segments: Sequence[Segment]) -> bool:
+    """Whether the names of a plan are those of the segments, or what these were called before."""
+    return len(names) == len(segments) and all(
+        name in (segment.name, *segment.former_names) for name, segment in zip(names, segments, strict=True)
+    )
 
 
 def _card(project: Project, facts: dict[str, Any], segments: Sequence[Segment]) -> Card:

@@ -178,6 +178,8 @@ def _segments(data: Any) -> tuple[tuple[Segment, ...], tuple[bool, ...]]:
     for segment in segments:
         if not segment.name.strip() or len(segment.name) > 200 or not segment.name.isprintable():
             raise ValueError("a segment has no proper name")
+        if len(segment.terminology) > 2000 or not segment.terminology.isprintable() or segment.former_names:
+            raise ValueError("a segment is described in an improper way")
         if not all(0 <= channel <= 255 for channel in segment.color):
             raise ValueError("a segment has no proper color")
     single = tuple(item["single_component"] for item in data)

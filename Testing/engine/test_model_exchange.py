@@ -106,6 +106,18 @@ def test_proposals_come_at_once_and_training_goes_on_from_the_model(
     assert card.origin.startswith("head and tail, 2 annotated cases") and card.annotated_cases == 1
 
 
+def test_segments_that_were_renamed_after_training_go_out_under_their_new_names(trained: Study, tmp_path: Path) -> None:
+    project = Project.open(trained.project)
+    first, second = project.segments
+    project.change_segments([replace(first, name="body", terminology="SCT^1^Body"), second])
+    export_model(project, tmp_path / "m.semisam")
+    model = read_model(tmp_path / "m.semisam")
+    assert model.plan.segments == ("body", "tail") and model.segments[0].terminology == "SCT^1^Body"
+    assert b"head" not in (tmp_path / "m.semisam").read_bytes()
+    import_model(tmp_path / "new", tmp_path / "m.semisam")
+    assert Project.open(tmp_path / "new").segments[0].terminology == "SCT^1^Body"
+
+
 def test_an_imported_model_can_be_passed_on_with_its_card(file: Path, untrained: Study, tmp_path: Path) -> None:
     import_model(untrained.project, file)
     export_model(Project.open(untrained.project), tmp_path / "again.semisam", title="Renamed")

@@ -43,7 +43,7 @@ def make_model() -> ModelFile:
         threads=2,
         memory_mb=4000,
     )
-    segments = (Segment(1, "head", (200, 10, 10)), Segment(3, "tail", (10, 200, 10)))
+    segments = (Segment(1, "head", (200, 10, 10), "SCT^1^Liver"), Segment(3, "tail", (10, 200, 10)))
     card = Card("Liver", ("head", "tail"), 2, 7, licence="CC BY 4.0", confidence=0.9, trained="2026-11-23T10:00:00")
     return ModelFile(card, plan, segments, (True, False), safetensors())
 
@@ -216,6 +216,8 @@ def change(name: str, key: str, value: Any) -> Callable[[dict[str, bytes]], None
         change("segments.json", "color", [1, 2, 300]),
         change("segments.json", "name", "he\x1bad"),
         change("segments.json", "single_component", 1),
+        change("segments.json", "terminology", "a\x1bb"),
+        change("segments.json", "former_names", ["Doe"]),
         change("card.json", "annotated_cases", "many"),
         change("card.json", "title", 5),
         change("card.json", "surprise", "x"),

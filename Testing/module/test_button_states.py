@@ -55,8 +55,11 @@ showProposalCheckBox   -       -         -          -     -     -         -     
 differenceCheckBox     -       -         -          -     -     -         -        -        -         x    x       x       x       x
 uncertaintyCheckBox    -       -         -          -     -     -         -        -        -         x    x       x       x       x
 segmentButton          -       -         -          -     -     -         -        -        -         -    -       -       -       -
-segmentAllButton       -       -         -          x     x     x         x        x        x         x    x       x       -       x
+segmentAllButton       -       -         -          -     -     -         -        -        -         -    -       -       -       -
+cancelSegmentButton    .       .         .          .     .     .         .        .        .         .    .       .       .       .
 exportMaskButton       -       -         -          -     -     -         -        -        -         -    -       -       -       -
+exportModelButton      -       -         -          -     -     -         -        -        -         -    -       -       -       -
+importModelButton      x       x         x          x     x     x         x        x        x         x    x       x       -       -
 """  # noqa: E501
 SITUATIONS, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 UI = Path(__file__).resolve().parents[2] / "SemiSAMPlus" / "Resources" / "UI" / "SemiSAMPlus.ui"

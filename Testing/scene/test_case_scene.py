@@ -20,7 +20,7 @@ from SemiSAMPlusLib.cases import CaseInfo, MaskInfo, SegmentInfo
 from SemiSAMPlusLib.scene.case_scene import CaseScene
 from SemiSAMPlusLib.scene.grids import Grid, Patch, to_vtk, world_to_volume
 from SemiSAMPlusLib.scene.images import ImageError, load_image
-from SemiSAMPlusLib.scene.mask_files import MaskFileError, export_labelmap, write_segmentation
+from SemiSAMPlusLib.scene.mask_files import MaskFileError, export_mask, write_segmentation
 from SemiSAMPlusLib.scene.nodes import Logics
 from SemiSAMPlusLib.scene.preview import PromptPreview
 from SemiSAMPlusLib.scene.segments import (
@@ -167,7 +167,7 @@ def test_a_label_map_is_exported_with_the_projects_values(scene: Any, tmp_path: 
     case_scene = CaseScene(scene)
     case_scene.open(case(tmp_path, "oblique flipped"), SEGMENTS)
     path = tmp_path / "mask.nii.gz"
-    export_labelmap(case_scene.proposal, case_scene.volume, SEGMENTS, path, case_scene.logics)
+    export_mask(case_scene.proposal, case_scene.volume, SEGMENTS, path)
     written, file = sitk.ReadImage(str(path)), sitk.ReadImage(str(tmp_path / "a.nrrd"))
     back = sitk.Resample(written, file, sitk.Transform(), sitk.sitkNearestNeighbor)
     assert np.array_equal(sitk.GetArrayFromImage(back), labels())

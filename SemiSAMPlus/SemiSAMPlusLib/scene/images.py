@@ -12,6 +12,9 @@ from .nodes import Logics
 
 _SINGLE_FILE, _AUTO_WINDOW_LEVEL = 4, 8  # loading options of vtkSlicerVolumesLogic
 
+# Marks volumes of ours that are no images of anybody.
+OVERLAY = "SemiSAMPlus.Overlay"
+
 
 class ImageError(Exception):
     """An image that cannot be loaded; the text is for the user."""
@@ -42,6 +45,7 @@ def load_image(logics: Logics, path: Path, name: str) -> Any:
 def load_overlay(logics: Logics, path: Path, name: str) -> Any:
     """A scalar volume node for an overlay such as the uncertainty, in colors from blue to red. Raises ImageError."""
     node = load_image(logics, path, name)
+    node.SetAttribute(OVERLAY, "1")
     display = node.GetScalarVolumeDisplayNode()
     if display is not None:
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileColdToHotRainbow.txt")

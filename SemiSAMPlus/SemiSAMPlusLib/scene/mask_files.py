@@ -13,9 +13,11 @@ import vtk
 
 from ..cases import SegmentInfo
 from ..i18n import _
-from .grids import Grid, Patch, oriented_image, patch_of_image
+from .grids import Grid, Patch, oriented_image, patch_of_image, to_vtk
 from .nrrd_check import is_whole_nrrd
-from .segments import find_segment, read_segment, write_segment
+from .segments import find_segment, read_segment, segment_ids, write_segment
+
+_LABEL_MAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 class MaskFileError(Exception):
@@ -89,28 +91,43 @@ def write_patch(patch: Patch, path: Path) -> None:
         raise MaskFileError(text.format(path=path))
 
 
-def export_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], path: Path, logics: Any) -> None:
-    """Write a segmentation as a label map with the project's values (NIfTI, NRRD), on the grid of ``volume``.
+def export_mask(node: Any, volume: Any, segments: Sequence[SegmentInfo], path: Path) -> None:
+    """Write a segmentation for other programs, on the grid of ``volume``: .seg.nrrd with names and colors, or a label
+    map (.nii.gz, .nii, .nrrd, .mha) with the project's values. Raises MaskFileError.
 
-    Where segments overlap, the later one wins. Raises MaskFileError.
+    In a label map, segments that the project does not have get the next free values, and where segments overlap, the
+    later one wins.
     """
+    name = path.name.lower()
+    if name.endswith(".seg.nrrd"):
+        write_segmentation(node, path)
+    elif name.endswith(_LABEL_MAP_ENDINGS):
+        _write_labelmap(node, volume, segments, path)
+    else:
+        text = _('"{path}" has no ending of a mask file: use .seg.nrrd, .nii.gz, .nrrd or .mha.')
+        raise MaskFileError(text.format(path=path))
+
+
+def _write_labelmap(node: Any, volume: Any, segments: Sequence[SegmentInfo], path: Path) -> None:
     import numpy as np
+    from vtk.util.numpy_support import numpy_to_vtk
 
     grid = Grid.of_volume(volume)
-    voxels = np.zeros(grid.shape, np.uint8)
-    for item in segments:
-        segment_id = find_segment(node, item.name)
-        if segment_id is not None:
-            voxels[read_segment(node, segment_id, grid).whole()] = item.value
-    labelmap = logics.volumes.CreateAndAddLabelVolume(logics.scene, volume, "export")
-    try:
-        from vtk.util.numpy_support import numpy_to_vtk
-
-        labelmap.GetImageData().AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-        labelmap.GetImageData().GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
-        _write_atomically(slicer.vtkMRMLVolumeArchetypeStorageNode(), labelmap, path)
-    finally:
-        logics.scene.RemoveNode(labelmap)
+    values = {item.name.casefold(): item.value for item in segments}
+    free = (value for value in range(1, 65536) if value not in set(values.values()))
+    voxels = np.zeros(grid.shape, np.uint16)
+    for name, segment_id in segment_ids(node).items():
+        patch = read_segment(node, segment_id, grid)
+        known = values.get(name.strip().casefold())
+        voxels[patch.whole()] = next(free) if known is None else known
+    voxels = voxels.astype(np.uint8) if voxels.max() < 256 else voxels
+    image = vtk.vtkImageData()
+    image.SetDimensions(*grid.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
+    labelmap = slicer.vtkMRMLLabelMapVolumeNode()
+    labelmap.SetAndObserveImageData(image)
+    labelmap.SetIJKToRASMatrix(to_vtk(grid.ras))
+    _write_atomically(slicer.vtkMRMLVolumeArchetypeStorageNode(), labelmap, path)
 
 
 def _write_atomically(storage: Any, node: Any, path: Path) -> None:

@@ -9,10 +9,11 @@ import slicer
 
 from ..i18n import _
 from ..image_files import is_image_file
+from .images import OVERLAY
 
 
 def grey_volumes(scene: Any) -> list[Any]:
-    """The volume nodes of a scene that the user sees, without label maps and color volumes."""
+    """The volume nodes of a scene that the user sees, without label maps, color volumes and our own overlays."""
     nodes = [scene.GetNthNodeByClass(n, "vtkMRMLScalarVolumeNode") for n in range(_count(scene))]
     return [
         node
@@ -20,6 +21,7 @@ def grey_volumes(scene: Any) -> list[Any]:
         if not node.IsA("vtkMRMLLabelMapVolumeNode")
         and not node.IsA("vtkMRMLVectorVolumeNode")
         and not node.GetHideFromEditors()
+        and not node.GetAttribute(OVERLAY)
         and node.GetImageData() is not None
     ]
 
@@ -33,8 +35,10 @@ def file_of_volume(node: Any) -> Path | None:
     return path if is_image_file(path) and path.is_file() else None
 
 
-def write_volume(node: Any, path: Path) -> None:
+def write_volume(node: Any, path: Path, *, compressed: bool = True) -> None:
     """Write a volume as .nrrd in its own geometry (without a parent transform). Raises OSError with a sentence.
+
+    Uncompressed is many times faster, for files that live for minutes.
 
     The node's own storage node is left alone, so the volume stays tied to the file that the user knows.
     """
@@ -42,7 +46,7 @@ def write_volume(node: Any, path: Path) -> None:
         raise OSError(_("it is no grey volume"))
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(path))
-    storage.SetUseCompression(True)
+    storage.SetUseCompression(compressed)
     storage.SetCompressionParameter("gzip_fastest")
     if not storage.WriteData(node):
         raise OSError(_("it cannot be written: make room on the disk, or check the permissions of the folder"))
