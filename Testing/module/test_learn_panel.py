@@ -20,30 +20,29 @@ def session(widget: Any, host: Any, tmp_path: Path) -> Any:
     return open_project(widget, host, make_project(tmp_path / "project", images, annotated=2).path)
 
 
-def test_before_it_starts_it_says_with_what_on_what_and_how_long(widget: Any, session: Any) -> None:
+def test_before_it_starts_it_says_with_what_on_what_and_how_long(widget: Any, session: Any, host: Any) -> None:
     import os
 
     label = widget.ui.learnSummaryLabel
-    cores = len(os.sched_getaffinity(0))
+    cpu = f"this computer's processor ({len(os.sched_getaffinity(0))} cores)"
+    assert host.process_events(until=lambda: bool(session.devices), timeout=30)
     widget._parameterNode.device = "cpu"
-    assert label.text == f"2 annotated and 3 other cases, 10 minutes, on the CPU ({cores} cores)."
+    assert label.text == f"2 annotated and 3 other cases, 10 minutes, on {cpu}."
     widget._parameterNode.minutes = 2.5
-    assert label.text == f"2 annotated and 3 other cases, 2.5 minutes, on the CPU ({cores} cores)."
-    widget._parameterNode.device = "cuda"
-    assert label.text.endswith("on the NVIDIA GPU.")
+    assert label.text == f"2 annotated and 3 other cases, 2.5 minutes, on {cpu}."
 
 
-def test_the_device_is_guessed_without_torch(monkeypatch: pytest.MonkeyPatch, widget: Any, tmp_path: Path) -> None:
-    from SemiSAMPlusLib import device_words
-
-    tool = tmp_path / "nvidia-smi"
-    for expected in ("no GPU was found", "the NVIDIA GPU"):
-        device_words._expected.cache_clear()
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert expected in device_words.device_words("auto")
-        tool.write_text("#!/bin/sh\n")
-        tool.chmod(0o755)
-    device_words._expected.cache_clear()
+def test_the_device_is_told_as_the_engine_found_it(widget: Any, session: Any, host: Any) -> None:
+    label = widget.ui.learnSummaryLabel
+    assert host.process_events(until=lambda: bool(session.devices), timeout=30)
+    for devices, expected in (
+        ({}, "the best device that this computer has"),
+        ({"cpu": "this computer's processor (2 cores)"}, "this computer's processor (2 cores), as no GPU was found"),
+        ({"cuda": "NVIDIA H100, 80 GB", "cpu": "this computer's processor (2 cores)"}, "NVIDIA H100, 80 GB"),
+    ):
+        session.devices = devices
+        widget.controller.show()
+        assert label.text.endswith(f"on {expected}.")
 
 
 def test_while_it_learns_it_says_the_step_and_the_time_left(

@@ -74,7 +74,8 @@ class Project:
     def open(self, *cases: dict[str, Any]) -> Project:
         self.session.open()
         self.say(HELLO)
-        self.answer("open", segments=SEGMENTS, cases=list(cases), revision=1)
+        self.answer("open", segments=SEGMENTS, cases=list(cases), model="specialist-0001", revision=1)
+        self.answer("status", jobs=[])
         assert self.session.state is SessionState.OPEN
         return self
 
@@ -82,6 +83,17 @@ class Project:
 @pytest.fixture
 def project(loop: EventLoop, tmp_path: Path) -> Project:
     return Project(loop, tmp_path)
+
+
+def test_the_devices_and_the_model_are_told_to_whoever_shows_them(project: Project) -> None:
+    project.session.open()
+    project.say(HELLO)
+    project.answer("open", segments=SEGMENTS, cases=[case("a")], model=None, revision=1)
+    project.answer("status", devices={"cuda": "NVIDIA H100, 80 GB", "cpu": "2 cores"})
+    assert list(project.session.devices) == ["cuda", "cpu"] and project.changed == [["a"], []]
+    project.session.refresh()
+    project.answer("open", segments=SEGMENTS, cases=[case("a")], model="specialist-0001", revision=2)
+    assert project.session.model == "specialist-0001" and len(project.changed) == 3
 
 
 # Cases ----------------------------------------------------------------------------------------------------------------
@@ -197,6 +209,7 @@ def test_after_a_crash_the_waiting_mask_is_sent_again(project: Project) -> None:
     project.session.restart()
     project.say(HELLO)
     project.answer("open", segments=SEGMENTS, cases=[case("a")], revision=1)
+    project.answer("status", jobs=[])
     assert project.session.state is SessionState.OPEN and project.session.problem is None
     project.answer("annotation-changed", case=case("a", "annotated"), revision=2)
     assert not path.exists()
