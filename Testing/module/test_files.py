@@ -57,7 +57,7 @@ def test_every_widget_that_the_code_names_is_in_the_panel_and_the_other_way_roun
     source = "\n".join(path.read_text() for path in (MODULE / "SemiSAMPlusLib").rglob("*.py"))
     named = set(re.findall(r"\b(?:self\._)?ui\.(\w+)", source))
     assert named <= there, named - there
-    plain = ("Label", "Text", "Section", "SemiSAMPlus")
+    plain = ("Label", "Text", "Section", "Content", "SemiSAMPlus")
     unused = {name for name in there - named if name and not name.endswith(plain)}
     bound = {
         element.get("name")
