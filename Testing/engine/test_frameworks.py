@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,3 +130,10 @@ def test_every_framework_trains_every_network_also_with_thick_slices(
 def test_an_unknown_framework_is_told_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match='"bcp".*auto, mean-teacher, ua-mt, dan, dtc, sdcl, copy-paste, supervised'):
         check_framework("bcp")
+
+
+def test_the_panel_of_the_module_offers_the_frameworks_of_the_engine() -> None:
+    """The module cannot import the engine, so it has their names written down."""
+    source = Path(__file__).resolve().parents[2] / "SemiSAMPlus" / "SemiSAMPlusLib" / "parameter_node.py"
+    (names,) = re.findall(r"^FRAMEWORKS = (\[.*?\])$", source.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert ast.literal_eval(names) == ["auto", *FRAMEWORKS]

@@ -113,7 +113,7 @@ class UNet3D(_EncoderDecoder):
         self.encoder, self.downs, self.ups = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.decoder = nn.ModuleList()
         for before, width in zip((inputs, *channels), channels, strict=False):
-            self.encoder.append(_Block(before, (width // 2, width), residual))
+            self.encoder.append(_Block(before, (max(1, width // 2), width), residual))
         for stride in strides:
             self.downs.append(nn.MaxPool3d(stride))
         for level in reversed(range(len(strides))):
