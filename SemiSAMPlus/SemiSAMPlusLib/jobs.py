@@ -49,6 +49,8 @@ class TrainingOptions:
     minutes: float | None = None
     steps: int | None = None
     framework: str | None = None
+    network: str | None = None
+    spacing: float | None = None
     generalist: str | None = None
     seed: int | None = None
     device: str | None = None

@@ -250,6 +250,8 @@ class ModuleController:
         return TrainingOptions(
             minutes=parameters.minutes,
             framework=parameters.framework,
+            network=parameters.network,
+            spacing=parameters.workingSpacing,
             generalist=chosen or "auto",
             device=parameters.device,
         )

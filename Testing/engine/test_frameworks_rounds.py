@@ -165,4 +165,17 @@ def test_another_network_than_that_of_the_plan_starts_anew_with_a_new_plan(study
     assert Plan.load(path) == plan
     summary, events = run(project, "supervised", lambda: True, network="vnet")
     assert summary["round"] == 0 and Plan.load(path).network == "vnet"
-    assert {"event": "log", "text": "The network has changed: learning starts anew."} in events
+    assert {"event": "log", "text": "Learning starts anew, because of other choices than before: network."} in events
+
+
+def test_another_working_spacing_than_that_of_the_plan_starts_anew_and_is_kept(study: Study) -> None:
+    project = prepare(study)
+    path = project.models_dir / "plan.json"
+    assert run(project, "supervised", steps=1)[0]["round"] == 0
+    summary, events = run(project, "supervised", lambda: True, spacing=2.0)
+    assert summary["round"] == 0 and Plan.load(path).working_spacing == (2.0, 2.0, 2.0)
+    assert any("other choices than before: working spacing" in event.get("text", "") for event in events)
+    assert run(project, "supervised", steps=1)[0]["round"] == 0  # the stopped round goes on at the same spacing
+    assert run(project, "supervised", steps=1, spacing=2.0)[0]["round"] == 1
+    assert run(project, "supervised", lambda: True, spacing=0.0)[0]["round"] == 0
+    assert Plan.load(path).chosen_spacing == 0.0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Study
-from semisam.errors import PlanError
+from semisam.errors import PlanError, UsageError
 from semisam.specialists.fingerprint import Fingerprint, take_fingerprint
 from semisam.specialists.hardware import Hardware, detect
 from semisam.specialists.plan import Plan, make_plan
@@ -47,6 +47,19 @@ def test_a_small_structure_in_a_large_volume_keeps_its_resolution_as_far_as_prop
     small = make_plan(fingerprint((78, 512, 512), (3.0, 0.7, 0.7), (30.0, 30.0, 30.0)), CPU, ("organ",))
     large = make_plan(fingerprint((78, 512, 512), (3.0, 0.7, 0.7), (180.0, 200.0, 200.0)), CPU, ("organ",))
     assert np.prod(small.working_spacing) < np.prod(large.working_spacing)
+
+
+def test_a_chosen_spacing_is_taken_but_never_finer_than_the_images() -> None:
+    data = fingerprint((10, 256, 216), (10.0, 1.5, 1.5), (60.0, 80.0, 80.0))
+    assert make_plan(data, CPU, ("organ",), chosen_spacing=2.0).working_spacing == (10.0, 2.0, 2.0)
+    assert make_plan(data, CPU, ("organ",), chosen_spacing=0.5).working_spacing == (10.0, 1.5, 1.5)
+
+
+def test_a_spacing_at_which_the_structures_vanish_is_told_with_the_largest_that_works() -> None:
+    data = fingerprint((40, 50, 40), (1.0, 1.0, 1.0), (10.0, 20.0, 20.0))
+    assert make_plan(data, CPU, ("organ",), chosen_spacing=2.0).working_spacing == (2.0, 2.0, 2.0)
+    with pytest.raises(UsageError, match="at most 2 mm"):
+        make_plan(data, CPU, ("organ",), chosen_spacing=2.1)
 
 
 def test_a_gpu_gets_a_wider_network_and_larger_patches() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semisam import logs
-from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, positive
+from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, not_negative, positive
 from semisam.console import Console
 from semisam.errors import TrainingError, UsageError
 from semisam.learning.frameworks.registry import FRAMEWORKS, check_framework
@@ -33,6 +33,12 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--network",
         help=f"what learns: {DEFAULT_NETWORK}, or for GPUs {networks} (as the plan says; another starts anew)",
+    )
+    train.add_argument(
+        "--spacing",
+        metavar="MM",
+        type=not_negative,
+        help="voxel size to work at, 0 to choose it from the data (as the plan says; another starts anew)",
     )
     train.add_argument("--generalist", default="auto", help="auto, none, or names with commas: nano,registration,...")
     train.add_argument("--seed", type=natural, default=0)
@@ -86,6 +92,7 @@ def run_train(arguments: argparse.Namespace, console: Console) -> int:
             steps=arguments.steps,
             framework=arguments.framework,
             network=arguments.network,
+            spacing=arguments.spacing,
             generalist=arguments.generalist,
             seed=arguments.seed,
             device=arguments.device,

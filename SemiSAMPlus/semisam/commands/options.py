@@ -51,6 +51,11 @@ def positive(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """A number from 0."""
+    return 0.0 if text.strip() in ("0", "0.0") else positive(text)
+
+
 def natural(text: str) -> int:
     """A whole number from 0."""
     if not text.isdecimal():

@@ -55,6 +55,7 @@ class TrainOptions:
     steps: int | None = None
     framework: str = "auto"
     network: str | None = None  # that of the plan
+    spacing: float | None = None  # mm; that of the plan; 0 is chosen from the data
     generalist: str = "auto"
     seed: int = 0
     device: str = "auto"
@@ -90,7 +91,7 @@ class _Round:
         self.options = options
         self.on_event = on_event
         self.should_stop = should_stop
-        self.plan = self._make_plan()
+        self.plan, goes_on = self._make_plan()
         self._say(f"Plan: {self.plan.in_words()}")
         torch.set_num_threads(self.plan.threads)
         torch.manual_seed(options.seed)
@@ -103,7 +104,7 @@ class _Round:
             fused=self.plan.device != "mps",
         )
         state, own = None, dict[str, torch.Tensor]()
-        if not options.fresh:
+        if goes_on:
             state, own = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
         self.budget, self.round = self._resume(state)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
@@ -312,24 +313,30 @@ class _Round:
         self._say(f"Going on with round {state['round'] + 1} at {budget.fraction:.0%}.")
         return budget, int(state["round"])
 
-    def _make_plan(self) -> Plan:
-        """The saved plan on today's hardware, or a new one for a new project, other segments or network, or --fresh."""
-        path = self.project.models_dir / "plan.json"
-        hardware = detect(self.options.device)
+    def _make_plan(self) -> tuple[Plan, bool]:
+        """The saved plan on today's hardware, or a new one for a new project, for other segments, network or spacing,
+        or with --fresh; and whether what was learned before goes with it."""
+        path, options = self.project.models_dir / "plan.json", self.options
+        hardware = detect(options.device)
         names = tuple(segment.name for segment in self.project.segments)
-        if path.exists() and not self.options.fresh:
+        network, spacing, goes_on = options.network or DEFAULT_NETWORK, options.spacing or 0.0, not options.fresh
+        if path.exists() and not options.fresh:
             plan = Plan.load(path)
-            same_network = self.options.network in (None, plan.network)
-            if plan.segments == names and same_network:
+            network = options.network or plan.network
+            spacing = plan.chosen_spacing if options.spacing is None else options.spacing
+            before, now = (plan.segments, plan.network, plan.chosen_spacing), (names, network, spacing)
+            words = ("segments", "network", "working spacing")
+            changed = [word for word, one, other in zip(words, before, now, strict=True) if one != other]
+            if not changed:
                 if not plan.is_for(hardware):
                     self._say("The plan is from another kind of device; --fresh makes one for this and starts anew.")
-                return plan.on(hardware)
-            what = "project's segments have" if same_network else "network has"
-            self._say(f"The {what} changed: learning starts anew.")
+                return plan.on(hardware), True
+            self._say(f"Learning starts anew, because of other choices than before: {', '.join(changed)}.")
+            goes_on = False
         self._say("Looking at the data.")
-        plan = make_plan(take_fingerprint(self.project), hardware, names, self.options.network or DEFAULT_NETWORK)
+        plan = make_plan(take_fingerprint(self.project), hardware, names, network, spacing)
         plan.save(path)
-        return plan
+        return plan, goes_on
 
     def _say(self, text: str) -> None:
         self.on_event({"event": "log", "text": text})

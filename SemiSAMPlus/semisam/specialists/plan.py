@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from semisam.errors import PlanError
+from semisam.errors import PlanError, UsageError
 from semisam.files.atomic import write_json
 from semisam.specialists.fingerprint import Fingerprint
 from semisam.specialists.hardware import Hardware
@@ -25,6 +25,8 @@ _CPU_PATCH_VOXELS = 131_072
 _GPU_PATCH_VOXELS = 1_500_000
 # The whole volume may be this many patches, which bounds the time of a proposal.
 _PATCHES_PER_VOLUME = 16
+# A structure is at least so many voxels across at the spacing that a person chooses.
+_FEWEST_VOXELS = 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Plan:
     threads: int
     memory_mb: int
     network: str = DEFAULT_NETWORK
+    chosen_spacing: float = 0.0
     labelled_batch: int = 2
     unlabelled_batch: int = 2
     learning_rate: float = 2e-3
@@ -129,12 +132,19 @@ class Plan:
 
 
 def make_plan(
-    fingerprint: Fingerprint, hardware: Hardware, segments: tuple[str, ...], network: str = DEFAULT_NETWORK
+    fingerprint: Fingerprint,
+    hardware: Hardware,
+    segments: tuple[str, ...],
+    network: str = DEFAULT_NETWORK,
+    chosen_spacing: float = 0.0,
 ) -> Plan:
     """Choose working spacing, patch and size of the network so that one patch sees the structure whole and memory is
     kept.
 
-    Raises UsageError for an unknown network, PlanError when not even the smallest patch fits into the memory.
+    chosen_spacing  mm, what a person wants to work at (never finer than the images); 0 leaves it to the data
+
+    Raises UsageError for an unknown network, and for a spacing at which the structures vanish; PlanError when not even
+    the smallest patch fits into the memory.
     """
     check_network(network)
     gpu = hardware.device != "cpu"
@@ -145,7 +155,17 @@ def make_plan(
         raise PlanError(f"{hardware.in_words()} has too little memory to train: at least 1 GB is needed.")
 
     extent = np.array(fingerprint.shape) * np.array(fingerprint.spacing)
-    spacing = _working_spacing(np.array(fingerprint.spacing), extent, np.array(fingerprint.foreground_mm), budget)
+    foreground = np.array(fingerprint.foreground_mm)
+    if chosen_spacing:
+        limit = float(foreground.min()) / _FEWEST_VOXELS
+        if chosen_spacing > max(limit, max(fingerprint.spacing)):
+            raise UsageError(
+                f"At a working spacing of {chosen_spacing:g} mm the structures are only a few voxels across: choose "
+                f"at most {max(limit, max(fingerprint.spacing)):.2g} mm, or 0 to leave it to the data."
+            )
+        spacing = np.maximum(fingerprint.spacing, chosen_spacing)
+    else:
+        spacing = _working_spacing(np.array(fingerprint.spacing), extent, foreground, budget)
     strides = _strides(spacing, len(channels) - 1)
     patch = _patch(extent / spacing, np.prod(np.array(strides), axis=0), budget)
     sided = any(word in name.casefold().split() for name in segments for word in ("left", "right", "l", "r"))
@@ -162,6 +182,7 @@ def make_plan(
         threads=hardware.cores,
         memory_mb=_usable_memory(hardware),
         network=network,
+        chosen_spacing=chosen_spacing,
         mirror=not sided,
     )
 

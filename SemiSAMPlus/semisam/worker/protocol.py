@@ -126,6 +126,12 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _not_negative(value: Any) -> float:
+    if not _number(value) >= 0:
+        raise ValueError
+    return float(value)
+
+
 def _positive(value: Any) -> float:
     if not _number(value) > 0:
         raise ValueError
@@ -199,6 +205,8 @@ _TRAINING = (
     Field("minutes", "a number above 0", _positive),
     Field("steps", "a whole number above 0", lambda value: _natural(value, 1)),
     Field("framework", "the name of a framework", _text),
+    Field("network", "the name of a network", _text),
+    Field("spacing", "a number from 0", _not_negative),
     Field("generalist", '"auto", "none" or names with commas', _text),
     Field("seed", "a whole number from 0", _natural),
     Field("device", "the name of a device", _text),
