@@ -215,8 +215,8 @@ class CaseEditor:
             # What the project keeps as the annotation before may be a later one: the case may have been saved since.
             self._save(before, finished=before.finished, on_done=on_done)
             return True
-        if restored:
-            self.scene.settle()
+        if restored and not any(patch.count for patch, _status in (annotation or {}).values()):
+            self.scene.settle()  # else what was drawn before the decision is still to be kept
 
         def refused(error: WorkerError) -> None:
             if self.name == before.name:  # to be tried again

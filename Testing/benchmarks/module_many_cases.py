@@ -1,9 +1,10 @@
 """A project of 500 cases in the module (bar: 0.3 s to fill the table, 0.3 s for each filter; no image is opened).
 
-    xvfb-run -a python Testing/benchmarks/module_many_cases.py [--cases 500] [--write]
+    xvfb-run -a python Testing/benchmarks/module_many_cases.py [--cases 500] [--busy] [--write]
 
 Needs the packages of the test host (``pip install -e '.[host]'``). The images are files that cannot be read: whoever
-opens one gets an error. Exit code 1 when a bar is missed. ``--write`` puts the table into module_many_cases.md.
+opens one gets an error. Exit code 1 when a bar is missed; with ``--busy``, for machines on which other programs run,
+the bar holds for the processor time of the window's thread. ``--write`` puts the table into module_many_cases.md.
 """
 
 from __future__ import annotations
@@ -52,19 +53,19 @@ def make_project(folder: Path, cases: int) -> Path:
     return project.path
 
 
-def median(action: Callable[[], Any], back: Callable[[], Any]) -> float:
-    """Median of the seconds that ``action`` takes; ``back`` undoes it in between."""
-    times = []
+def median(action: Callable[[], Any], back: Callable[[], Any]) -> tuple[float, float]:
+    """Medians of the seconds that ``action`` takes, clock and processor; ``back`` undoes it in between."""
+    watches = []
     for _ in range(REPEAT):
         with Stopwatch() as watch:
             action()
-        times.append(watch.seconds)
+        watches.append(watch)
         back()
-    return statistics.median(times)
+    return statistics.median(watch.seconds for watch in watches), statistics.median(w.processor for w in watches)
 
 
-def measure(host: Any, project: Path, cases: int) -> list[tuple[str, float]]:
-    """What was done, and the seconds that the window was busy with it, drawing included."""
+def measure(host: Any, project: Path, cases: int) -> list[tuple[str, tuple[float, float]]]:
+    """What was done, and the seconds that it took on the clock and of the window's thread, drawing included."""
     widget = host.open_module("SemiSAMPlus")
     ui, controller = widget.ui, widget.controller
     wait(host, lambda: controller.setup_panel.ready)
@@ -88,7 +89,7 @@ def measure(host: Any, project: Path, cases: int) -> list[tuple[str, float]]:
     all_states = shown(lambda: setattr(ui.stateFilterBox, "currentIndex", 0))
     all_names = shown(lambda: setattr(ui.caseSearchBox, "text", ""))
     rows = [
-        ("open the project, start of the engine included", opening.seconds),
+        ("open the project, start of the engine included", (opening.seconds, opening.processor)),
         ("fill the table", median(shown(controller.cases_panel.show), lambda: view.show([], {}))),
         ("one new proposal", median(shown(proposal_came), lambda: None)),
         ("filter by name", median(shown(lambda: setattr(ui.caseSearchBox, "text", "case04")), all_names)),
@@ -106,6 +107,7 @@ def measure(host: Any, project: Path, cases: int) -> list[tuple[str, float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument("--busy", action="store_true", help="judge by processor time")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -113,11 +115,13 @@ def main() -> int:
         host = start_host()
         rows = measure(host, project, options.cases)
         host.unload_modules()
-    lines = [f"| {options.cases} cases | seconds |", "|---|---|", *(f"| {what} | {took:.3f} |" for what, took in rows)]
+    lines = [f"| {options.cases} cases: seconds | on the clock | of the processor |", "|---|---|---|"]
+    lines += [f"| {what} | {clock:.3f} | {processor:.3f} |" for what, (clock, processor) in rows]
+    lines += ["", "Other programs were running: only the second column means anything."] if options.busy else []
     print("\n".join(lines))
     if options.write:
         RESULT.write_text("\n".join(lines) + "\n")
-    return int(any(took > BAR for _, took in rows[1:]))
+    return int(any(took[options.busy] > BAR for _, took in rows[1:]))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import shiboken6
@@ -38,10 +39,11 @@ _kinds: dict[type, dict[str, str]] = {}
 _native_classes: dict[type, type] = {}
 
 
-def meta_properties(native_class: type) -> set[str]:
+@cache
+def meta_properties(native_class: type) -> frozenset[str]:
     """Names of the properties that Qt's meta object lists for a class."""
     meta = getattr(native_class, "staticMetaObject", None)
-    return {meta.property(i).name() for i in range(meta.propertyCount())} if meta is not None else set()
+    return frozenset(meta.property(i).name() for i in range(meta.propertyCount())) if meta is not None else frozenset()
 
 
 def kinds(proxy_class: Any) -> dict[str, str]:

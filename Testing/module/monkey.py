@@ -167,11 +167,11 @@ class Monkey:
                 write_segment(node, key, Patch(grid, (place * half, 0, 0), np.ones(size, bool)))
 
     def press(self) -> None:
-        name = self.random.choice(BUTTONS)
-        button = getattr(self.ui, name)
-        if not button.enabled or button.isHidden():
-            self.log[-1] += f" {name}, which is disabled"
+        enabled = [name for name in BUTTONS if getattr(self.ui, name).enabled and not getattr(self.ui, name).isHidden()]
+        if not enabled:
             return
+        name = self.random.choice(enabled)
+        button = getattr(self.ui, name)
         self.log[-1] += f" {name}"
         if name == "acceptConfidentButton" or name == "undoConfidentButton":
             for case in self.session.cases:  # what comes of it depends on what the engine does first

@@ -235,3 +235,14 @@ def test_an_annotation_that_was_changed_from_elsewhere_is_shown(
     assert not editor.scene.annotation_changed
     session.put(dataclasses.replace(before, annotation=None))
     assert not voxels(editor.scene.annotation, "head", editor.scene.volume).any()
+
+
+def test_taking_back_an_accept_leaves_what_was_drawn_before_to_be_kept(editor: CaseEditor, session: Session) -> None:
+    session.cases.put(dataclasses.replace(session.cases.get("a"), annotation=None, state="proposed"))
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    before = voxels(editor.scene.annotation, "head", editor.scene.volume)
+    editor.accept()
+    editor.undo()
+    assert (voxels(editor.scene.annotation, "head", editor.scene.volume) == before).all()
+    editor.close()
+    assert session.asked[-1] == ("annotate", "a", False)
