@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from semisam import __version__, logs
-from semisam.commands import demonstration, learning, measuring, models, projects, prompting, serving
+from semisam.commands import demonstration, generalists, learning, measuring, models, projects, prompting, serving
 from semisam.commands.options import INTERRUPTED
 from semisam.console import Console
 from semisam.errors import SemiSAMError, UsageError
@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="JSON lines for machines, the result in the last one")
     common.add_argument("--debug", action="store_true", help="tell everything, with tracebacks")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for group in (projects, learning, models, measuring, prompting, serving, demonstration):
+    for group in (projects, learning, models, measuring, prompting, generalists, serving, demonstration):
         group.add_parsers(subparsers, common)
     # For the command that runs other commands.
     parser.set_defaults(parser=parser)

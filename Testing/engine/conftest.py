@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Tests are small: threads would only wait for each other. Libraries read this when they are loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What this computer's user has imported must not change what the tests see.
+os.environ["SEMISAMPLUS_WEIGHTS"] = str(Path(__file__).with_name("no-weights-here"))
 
 import numpy as np
 import pytest

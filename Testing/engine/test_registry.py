@@ -52,15 +52,15 @@ def test_one_file_and_one_line_add_a_generalist(without_nano, silent):
 
 
 def test_an_unknown_name_is_told_with_the_known_ones():
-    for call in (lambda: registry.create("medsam", Context()), lambda: registry.resolve("nano,medsam")):
-        with pytest.raises(GeneralistError, match='no generalist "medsam".*nano.*registration.*random-walker'):
+    for call in (lambda: registry.create("oracle", Context()), lambda: registry.resolve("nano,oracle")):
+        with pytest.raises(GeneralistError, match='no generalist "oracle".*nano.*registration.*random-walker'):
             call()
 
 
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("auto", ["nano", "registration", "random-walker"]),
+        ("auto", list(registry.GENERALISTS)),
         ("none", []),
         ("", []),
         ("nano", ["nano"]),

@@ -35,6 +35,15 @@ def test_help_is_light():
     assert run("train", "--help") == (0, [])
 
 
+def test_the_list_of_generalists_is_light(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMISAMPLUS_WEIGHTS", str(tmp_path))
+    assert run("generalists", "list") == (0, [])
+    assert run("generalists", "list", "--json") == (0, [])
+    assert run("generalists", "verify") == (0, [])
+    assert run("generalists", "add", "sam-med3d", "nowhere.pth") == (2, [])
+    assert run("generalists", "add", "oracle", "nowhere.pth") == (2, [])
+
+
 def test_status_is_light(proposed: Study):
     assert run("status", proposed.project) == (0, [])
     assert run("status", proposed.project, "--json") == (0, [])

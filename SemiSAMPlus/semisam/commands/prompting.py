@@ -14,7 +14,7 @@ from semisam.errors import UsageError
 def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     prompt = add_parser(subparsers, common, "prompt", run_prompt, "segment one object from clicks, a box or a mask")
     prompt.add_argument("image", metavar="IMAGE", type=Path, help="an image file or a DICOM folder")
-    prompt.add_argument("--generalist", default="nano", help="nano, registration or random-walker")
+    prompt.add_argument("--generalist", default="nano", help="one of those that semisam generalists list shows (nano)")
     point = {"metavar": "K,J,I", "type": _numbers(3), "action": "append", "default": []}
     prompt.add_argument("--point", help="a voxel in the object (slice, row, column); may be repeated", **point)
     prompt.add_argument("--not-point", help="a voxel outside of the object; may be repeated", **point)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,14 +39,20 @@ class Example:
 
 @dataclass(frozen=True)
 class Context:
-    """What a generalist may know of the project when it is made."""
+    """What a generalist may know of the project when it is made.
+
+    cache      folder of embeddings, for generalists that encode parts of a volume when they are first asked about them
+    automatic  nobody asked for this generalist by name: one that is too slow here raises GeneralistError
+    """
 
     examples: Sequence[Example] = ()
     device: str = "cpu"
+    cache: Path | None = None
+    automatic: bool = False
 
 
-class Generalist(Protocol):
-    """A frozen, promptable segmenter.
+class Encoder(Protocol):
+    """The slow half.
 
     ``fingerprint`` changes whenever the same volume would be encoded or answered differently (weights, code version,
     annotated cases); with the content of the volume it is the key of the embedding cache.
@@ -57,6 +64,14 @@ class Generalist(Protocol):
     def encode(self, volume: Volume) -> Embedding:
         """Slow, once per volume."""
         ...
+
+
+class Generalist(Encoder, Protocol):
+    """A frozen, promptable segmenter.
+
+    A class may set ``raw_intensities = True``: then the training shows it images with the intensities of their files
+    (on the working grid), instead of normalized ones.
+    """
 
     def predict(self, embedding: Embedding, prompts: Sequence[Prompts]) -> np.ndarray:
         """Fast: (n, k, j, i) float32 probabilities, one for each of the n prompts, on the grid of the encoded volume.

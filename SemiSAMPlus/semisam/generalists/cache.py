@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from semisam.files.atomic import remove_orphans, replacing
-from semisam.generalists.base import Embedding, Generalist
+from semisam.generalists.base import Embedding, Encoder
 from semisam.volumes import Volume, content_hash
 
 _logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class EmbeddingCache:
         self.folder = Path(folder)
         self.limit_bytes = limit_bytes
 
-    def get(self, generalist: Generalist, volume: Volume) -> Embedding:
+    def get(self, generalist: Encoder, volume: Volume) -> Embedding:
         """The embedding of ``volume``: from disk, or encoded now and kept. A damaged file is encoded again.
 
         A folder that cannot be written (disk full, read-only) costs the cache, not the embedding.
@@ -55,11 +55,11 @@ class EmbeddingCache:
             _logger.warning("Cannot keep the embedding %s: %s.", path, error)
         return embedding
 
-    def find(self, generalist: Generalist, volume: Volume) -> Embedding | None:
+    def find(self, generalist: Encoder, volume: Volume) -> Embedding | None:
         """The embedding of ``volume`` if it is on the disk; nothing is encoded."""
         return _read(self.path(generalist, volume))
 
-    def path(self, generalist: Generalist, volume: Volume) -> Path:
+    def path(self, generalist: Encoder, volume: Volume) -> Path:
         """Where the embedding of ``volume`` by ``generalist`` is or would be."""
         key = "\n".join((generalist.name, generalist.fingerprint, content_hash(volume)))
         return self.folder / f"{generalist.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"

@@ -36,3 +36,15 @@ def robust_scaled(voxels: np.ndarray) -> np.ndarray:
     if high <= low:
         return np.zeros_like(voxels)
     return np.clip((voxels - np.float32(low)) / np.float32(high - low), -0.5, 1.5)
+
+
+def robust_bounds(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index along k, j, i of a non-empty mask, leaving out specks at its far ends."""
+    flat = np.count_nonzero(mask, axis=0)
+    profiles = (np.count_nonzero(mask, axis=(1, 2)), flat.sum(1), flat.sum(0))
+    lower, upper = np.zeros(3), np.zeros(3)
+    for axis, profile in enumerate(profiles):
+        share = np.cumsum(profile) / profile.sum()
+        lower[axis] = np.searchsorted(share, 0.002, side="right")
+        upper[axis] = np.searchsorted(share, 0.998, side="left")
+    return lower, np.maximum(lower, upper)

@@ -26,6 +26,7 @@ import torch
 from semisam.errors import GeneralistError
 from semisam.generalists import nano_windows as windows
 from semisam.generalists.base import Context, Embedding
+from semisam.generalists.grids import robust_bounds
 from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, Features, NanoNetwork, click_maps, normalize
 from semisam.generalists.nano_windows import Grid
 from semisam.prompts import Prompts
@@ -214,7 +215,7 @@ class _Search:
         found = logits > 0
         if not found.any():
             return
-        lower, upper = (np.asarray(end) * window.step + window.start for end in _robust_bounds(found))
+        lower, upper = (np.asarray(end) * window.step + window.start for end in robust_bounds(found))
         lower, upper = (np.minimum(lower, self._positive.min(0)), np.maximum(upper, self._positive.max(0)))
         closer = windows.local_window(self._view.grid, lower, upper)
         if closer.step[2] < 0.8 * window.step[2]:
@@ -306,7 +307,7 @@ def _extent(prompt: Prompts, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None
     A mask has voxels above 0.5 here."""
     corners: list[np.ndarray] = []
     if prompt.mask is not None:
-        corners += list(_robust_bounds(np.asarray(prompt.mask) > 0.5))
+        corners += list(robust_bounds(np.asarray(prompt.mask) > 0.5))
     if prompt.box is not None:
         corners += [np.asarray(prompt.box[:3], float), np.asarray(prompt.box[3:], float) - 1]
     if not corners:
@@ -316,18 +317,6 @@ def _extent(prompt: Prompts, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None
     stacked = np.clip(np.stack(corners), 0, limit)
     step = np.asarray(grid.step)
     return (stacked.min(0) - 0.5) * step, (stacked.max(0) + 0.5) * step
-
-
-def _robust_bounds(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last index along k, j, i of a non-empty mask, leaving out specks at its far ends."""
-    flat = np.count_nonzero(mask, axis=0)
-    profiles = (np.count_nonzero(mask, axis=(1, 2)), flat.sum(1), flat.sum(0))
-    lower, upper = np.zeros(3), np.zeros(3)
-    for axis, profile in enumerate(profiles):
-        share = np.cumsum(profile) / profile.sum()
-        lower[axis] = np.searchsorted(share, 0.002, side="right")
-        upper[axis] = np.searchsorted(share, 0.998, side="left")
-    return lower, np.maximum(lower, upper)
 
 
 def _points(prompt: Prompts, label: int) -> np.ndarray:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from semisam.errors import GeneralistError
+from semisam.generalists import weights
+from semisam.generalists.catalogue import ENTRIES
 
 if TYPE_CHECKING:  # the names of the generalists are told before anything slow is loaded
     from semisam.generalists.base import Context, Generalist
@@ -20,6 +23,11 @@ GENERALISTS = {
     "nano": "semisam.generalists.nano:Nano",
     "registration": "semisam.generalists.registration:Registration",
     "random-walker": "semisam.generalists.random_walker:RandomWalker",
+    "sam-med3d": "semisam.generalists.sam_med3d:SamMed3D",
+    "sam-med3d-turbo": "semisam.generalists.sam_med3d:SamMed3DTurbo",
+    "seganypet": "semisam.generalists.sam_med3d:SegAnyPET",
+    "sam": "semisam.generalists.sam_slices:Sam",
+    "medsam": "semisam.generalists.sam_slices:MedSam",
 }
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +42,8 @@ def create(name: str, context: Context) -> Generalist:
     """Make the generalist called ``name``. Raises GeneralistError if it is unknown or cannot work here."""
     if name not in GENERALISTS:
         raise GeneralistError(f'There is no generalist "{name}". Choose from: {", ".join(GENERALISTS)}, auto, none.')
+    if name in ENTRIES and ENTRIES[name].needs_weights:
+        weights.require(name)  # told before torch is loaded
     module, _, class_name = GENERALISTS[name].partition(":")
     try:
         generalist_class = getattr(importlib.import_module(module), class_name)
@@ -70,6 +80,7 @@ def create_all(text: str, context: Context) -> dict[str, Generalist]:
     """
     made: dict[str, Generalist] = {}
     automatic = text.strip().lower() == "auto"
+    context = replace(context, automatic=automatic)
     for name in resolve(text):
         try:
             made[name] = create(name, context)

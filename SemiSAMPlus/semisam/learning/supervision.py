@@ -17,6 +17,7 @@ import torch
 from semisam.generalists.base import Embedding, Generalist
 from semisam.generalists.cache import EmbeddingCache
 from semisam.generalists.registration import Registration
+from semisam.kept import Kept
 from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.trust import Trust, agreement
 from semisam.learning.working import WorkingCase
@@ -28,6 +29,7 @@ from semisam.specialists.plan import Plan
 _DISAGREEMENT = 0.1
 # Per case, a generalist counts fully when it agrees with the teacher to a Dice of 0.7 and not at all below 0.4.
 _GATE = (0.4, 0.7)
+_KEPT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class GeneralistSupervision:
         self._cache = cache
         self._plan = plan
         self._values = list(segment_values)
+        self._kept = Kept(_KEPT_BYTES)
         self.encoding_seconds = 0.0
         self.trust = Trust([generalist.name for generalist in generalists], len(segment_values))
 
@@ -134,7 +137,15 @@ class GeneralistSupervision:
 
     def _embedding(self, generalist: Generalist, case: WorkingCase) -> Embedding:
         start = time.monotonic()
-        embedding = self._cache.get(generalist, case.volume)
+        if getattr(generalist, "raw_intensities", False):
+            # Reading an image file again takes longer than most prompts: the embedding stays in memory.
+            key = (generalist.name, case.name)
+            embedding: Embedding | None = self._kept.get(key)
+            if embedding is None:
+                embedding = self._cache.get(generalist, case.raw())
+                self._kept.put(key, embedding, sum(array.nbytes for array in embedding.arrays.values()))
+        else:
+            embedding = self._cache.get(generalist, case.volume)
         self.encoding_seconds += time.monotonic() - start
         return embedding
 

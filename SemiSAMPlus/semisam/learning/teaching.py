@@ -148,10 +148,10 @@ class Teaching:
 
     def _start(self) -> GeneralistSupervision:
         values = [segment.value for segment in self._project.segments]
-        context = Context(examples(self._project, self._working), self._plan.device)
+        cache = EmbeddingCache(self._project.cache_dir / "embeddings")
+        context = Context(examples(self._project, self._working), self._plan.device, cache.folder)
         generalists = create_all(self._generalist, context)
         self._names = list(generalists)
-        cache = EmbeddingCache(self._project.cache_dir / "embeddings")
         supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
         cases = [self._working[name] for name in self._working.annotated]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ class WorkingCase:
     """One case as training sees it: image (k, j, i) float16 and, if annotated, labels (k, j, i) uint8.
 
     Labels are indices into the plan's segments, 1 for the first; 0 is background. ``original`` is the geometry of the
-    image file, to which every mask goes back.
+    image file, to which every mask goes back. ``read`` reads the image as it is in its file.
     """
 
     name: str
@@ -51,11 +53,18 @@ class WorkingCase:
     geometry: Geometry
     original: Geometry
     labels: np.ndarray | None
+    read: Callable[[], Volume] | None = None
 
     @property
     def volume(self) -> Volume:
         """For the generalists: the normalized image with its geometry."""
         return Volume(np.asarray(self.image, np.float32), self.geometry)
+
+    def raw(self) -> Volume:
+        """The image on the working grid with the intensities of its file, float32; read anew each time."""
+        if self.read is None:
+            return self.volume
+        return Volume(resample_image(self.read(), self.geometry), self.geometry)
 
 
 class WorkingSet:
@@ -110,22 +119,23 @@ class WorkingSet:
     def _make(self, name: str) -> WorkingCase:
         path = self._folder / f"{name}-{self._key(self._project.cases[name].image)}.npy"
         beside = path.with_suffix(".json")
+        read = partial(self._project.image, name)
         try:
             data = json.loads(beside.read_text("utf-8"))
             geometry, original = (_geometry(data[key]) for key in ("working", "original"))
             image = np.load(path, mmap_mode="r")
             if image.shape == geometry.shape:
-                return WorkingCase(name, image, geometry, original, None)
+                return WorkingCase(name, image, geometry, original, None, read)
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             pass  # not there, or cut short by a kill: made anew
-        volume = self._project.image(name)
+        volume = read()
         working = to_working(volume, self._plan)
         image = working.voxels.astype(np.float16)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.save(file, image)
         write_json(beside, {"working": asdict(working.geometry), "original": asdict(volume.geometry)})
-        return WorkingCase(name, image, working.geometry, volume.geometry, None)
+        return WorkingCase(name, image, working.geometry, volume.geometry, None, read)
 
     def _key(self, image: Path) -> str:
         """Changes with the image file and with everything in the plan that the working copy depends on."""

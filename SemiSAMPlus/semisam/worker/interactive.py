@@ -264,7 +264,8 @@ class PromptService:
             if not examples.outdated():
                 return generalist
         examples = ProjectExamples(project)
-        generalist = create(name, Context(examples, self._device))
+        cache = self._cache()
+        generalist = create(name, Context(examples, self._device, cache.folder if cache else None))
         torch = sys.modules.get("torch")  # loaded by those generalists that need it
         if torch is not None and self._threads is not None:
             torch.set_num_threads(self._threads)

@@ -1,0 +1,101 @@
+"""The command ``generalists``: which ones are at hand, import of published weights, and whether these are whole."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from semisam.commands.options import add_parser
+from semisam.console import Console
+from semisam.errors import GeneralistError, UsageError
+
+
+def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    parser = subparsers.add_parser(
+        "generalists",
+        help="which generalists are at hand; import of published weights",
+        description="Which generalists are at hand; import of published weights. Nothing is ever downloaded.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
+    add_parser(actions, common, "list", run_list, "tell which generalists are at hand, and how to get the others")
+    add = add_parser(actions, common, "add", run_add, "import the weights of a generalist from a file of its publisher")
+    add.add_argument("name", metavar="NAME", help="of the generalist: see semisam generalists list")
+    add.add_argument("file", metavar="FILE", type=Path, help="the checkpoint (.pth, .pt or .safetensors)")
+    add_parser(actions, common, "verify", run_verify, "check that imported weights are what they were when imported")
+
+
+def run_list(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.generalists import weights
+    from semisam.generalists.catalogue import ENTRIES, Entry, remedy
+    from semisam.generalists.registry import names
+
+    found: dict[str, dict[str, Any]] = {}
+    for name in names():
+        entry = ENTRIES.get(name, Entry("", ""))
+        problem, card = "", None
+        try:
+            card = weights.find(name) if entry.needs_weights else None
+        except GeneralistError as error:
+            problem = str(error)
+        missing = entry.package_missing or (entry.needs_weights and card is None)
+        found[name] = {
+            "at_hand": not missing,
+            "what": entry.what,
+            "licence": entry.licence,
+            "note": entry.note,
+            "remedy": problem or (remedy(name) if missing else ""),
+            "weights": card.to_dict() if card else None,
+        }
+    rows = [(name, "yes" if one["at_hand"] else "no", one["licence"], one["what"]) for name, one in found.items()]
+    console.table(("generalist", "here", "licence", "what it is"), rows)
+    for title, key in (("Good to know", "note"), ("How to get the others", "remedy")):
+        told = {name: one[key] for name, one in found.items() if one[key]}
+        if told:
+            console.say(f"\n{title}:")
+            for name, text in told.items():
+                console.say(f"  {name}: {text}")
+    console.say(f'\nImported weights are in "{weights.folder()}" ({weights.VARIABLE} chooses another folder).')
+    console.result({"generalists": found, "folder": str(weights.folder())})
+    return 0
+
+
+def run_add(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.generalists.catalogue import ENTRIES
+
+    name, source = arguments.name.lower(), arguments.file
+    known = [other for other, entry in ENTRIES.items() if entry.needs_weights]
+    if name not in known:
+        raise UsageError(f'"{arguments.name}" takes no weights: choose from {", ".join(known)}.')
+    if not source.is_file():
+        raise UsageError(f'"{source}" is not a file: correct its path.')
+
+    from semisam.generalists.weights_import import import_weights
+
+    card = import_weights(name, source)
+    console.say(f"{name} is at hand: {card.architecture}, {card.bytes / 1e6:.0f} MB, imported from {card.source}.")
+    console.say(f"Licence: {card.licence}. SHA-256 of the file: {card.source_sha256}")
+    console.result(card.to_dict())
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.generalists import weights
+    from semisam.generalists.catalogue import ENTRIES
+
+    states: dict[str, str] = {}
+    for name, entry in ENTRIES.items():
+        try:
+            if entry.needs_weights and (weights.weights_file(name).exists() or weights.card_file(name).exists()):
+                states[name] = ""
+                weights.check(name)
+        except OSError as error:
+            states[name] = f'"{weights.weights_file(name)}" cannot be read ({error.strerror or error}).'
+        except GeneralistError as error:
+            states[name] = str(error)
+        if name in states:
+            console.say(f"{name}: {states[name] or 'whole'}")
+    if not states:
+        console.say(f'No weights have been imported to "{weights.folder()}" yet.')
+    console.result({"verified": {name: not problem for name, problem in states.items()}, "problems": states})
+    return 1 if any(states.values()) else 0

@@ -1,0 +1,98 @@
+"""What the generalists are, whose work, under which licence, and how to get those that do not come with SemiSAM+.
+
+Only for telling people: a generalist works without an entry here. Nothing heavy is imported, nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One generalist in words.
+
+    what     in a few words
+    licence  of the weights, or of the code where there are none
+    source   where its publisher offers the weights; empty if it needs none
+    layout   "module:function" that checks the tensors of a weights file: {name: shape} -> the architecture in words,
+             raises ValueError with what does not fit
+    package  Python package that it needs beside those of SemiSAM+, and the extra that installs it
+    note     what a reader of its results has to know
+    """
+
+    what: str
+    licence: str
+    source: str = ""
+    layout: str = ""
+    package: str = ""
+    extra: str = ""
+    note: str = ""
+
+    @property
+    def needs_weights(self) -> bool:
+        return bool(self.source)
+
+    @property
+    def package_missing(self) -> bool:
+        return bool(self.package) and importlib.util.find_spec(self.package) is None
+
+
+_MED3D = "semisam.generalists.sam_med3d_network:check_layout"
+_SLICES = "semisam.generalists.sam_slices_network:check_layout"
+_SEGMENT_ANYTHING = {"layout": _SLICES, "package": "segment_anything", "extra": "sam"}
+_SEEN = "trained on many public data sets, the left atrium challenge of 2018 and BraTS among them: no unseen data there"
+
+ENTRIES = {
+    "nano": Entry("a small network, trained on made-up volumes only", "Apache-2.0"),
+    "registration": Entry("annotated cases deformed onto the new image", "Apache-2.0"),
+    "random-walker": Entry("grows clicks and masks along edges", "Apache-2.0"),
+    "sam-med3d": Entry(
+        "SAM-Med3D, 3D, CT and MR",
+        "Apache-2.0",
+        "sam_med3d.pth of uni-medical/SAM-Med3D (GitHub) or blueyo0/SAM-Med3D (Hugging Face)",
+        layout=_MED3D,
+        note=_SEEN,
+    ),
+    "sam-med3d-turbo": Entry(
+        "SAM-Med3D, fine-tuned further",
+        "Apache-2.0",
+        "sam_med3d_turbo.pth of blueyo0/SAM-Med3D (Hugging Face)",
+        layout=_MED3D,
+        note=_SEEN,
+    ),
+    "seganypet": Entry(
+        "SAM-Med3D, fine-tuned for PET",
+        "not stated by its publisher: ask before use",
+        "a checkpoint of YichiZhang98/SegAnyPET (Hugging Face)",
+        layout=_MED3D,
+    ),
+    "sam": Entry(
+        "Segment Anything (ViT-B, L or H), slice by slice",
+        "Apache-2.0",
+        "sam_vit_b_01ec64.pth, sam_vit_l_0b3195.pth or sam_vit_h_4b8939.pth of facebookresearch/segment-anything",
+        **_SEGMENT_ANYTHING,
+        note="trained on photographs",
+    ),
+    "medsam": Entry(
+        "MedSAM, Segment Anything for medical images, slice by slice",
+        "Apache-2.0",
+        "medsam_vit_b.pth of bowang-lab/MedSAM",
+        **_SEGMENT_ANYTHING,
+        note="trained with boxes only",
+    ),
+}
+
+
+def remedy(name: str) -> str:
+    """What to do to have the generalist ``name`` at hand; "" if there is nothing to do about it here."""
+    entry = ENTRIES.get(name)
+    if entry is None:
+        return ""
+    steps = []
+    if entry.package_missing:
+        steps.append(f'pip install "semisam[{entry.extra}]"')
+    if entry.needs_weights:
+        steps.append(f"get {entry.source}, then: semisam generalists add {name} FILE")
+    return "; ".join(steps)

@@ -1,0 +1,123 @@
+"""The weights of generalists that were imported on this computer: a folder of the user, outside of any project.
+
+Each generalist has ``NAME.safetensors`` and beside it ``NAME.json``, its card: where the file came from, its hash, its
+licence. The folder is SEMISAMPLUS_WEIGHTS if that environment variable is set, else ``semisam/weights`` in the place
+that the operating system has for data of programs. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from semisam.errors import GeneralistError
+from semisam.files.atomic import write_json
+from semisam.generalists.catalogue import remedy
+
+VARIABLE = "SEMISAMPLUS_WEIGHTS"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known about imported weights.
+
+    generalist     the name under which they serve
+    architecture   in words
+    licence        of the weights, as far as known
+    source         name of the file they were imported from, and its hash (SHA-256)
+    sha256, bytes  of the safetensors file
+    imported       date, ISO 8601
+    """
+
+    generalist: str
+    architecture: str
+    licence: str
+    source: str
+    source_sha256: str
+    sha256: str
+    bytes: int
+    imported: str
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def folder() -> Path:
+    """Where imported weights are; it need not exist."""
+    chosen = os.environ.get(VARIABLE, "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "semisam" / "weights"
+
+
+def weights_file(name: str) -> Path:
+    return folder() / f"{name}.safetensors"
+
+
+def find(name: str) -> Card | None:
+    """The card of the weights of ``name``; None if there are none. Raises GeneralistError when they are not whole."""
+    path, beside = weights_file(name), card_file(name)
+    if not beside.exists() and not path.exists():
+        return None
+    try:
+        data = json.loads(beside.read_text("utf-8"))
+        if data["schema"] > SCHEMA:
+            raise GeneralistError(
+                f'The weights in "{path}" are from a newer SemiSAM+: install that, or {_again(name)}.'
+            )
+        card = Card(**{field.name: data[field.name] for field in fields(Card)})
+        size = path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GeneralistError(
+            f'The weights in "{path}" or their card are damaged ({error}): {_again(name)}.'
+        ) from error
+    if size != card.bytes:
+        raise GeneralistError(f'"{path}" has {size} bytes instead of {card.bytes}: {_again(name)}.')
+    return card
+
+
+def require(name: str) -> tuple[Path, Card]:
+    """The weights of ``name`` and their card. Raises GeneralistError, with the remedy, when they are not here."""
+    card = find(name)
+    if card is None:
+        raise GeneralistError(f'The weights of "{name}" are not on this computer: {remedy(name)}.')
+    return weights_file(name), card
+
+
+def check(name: str) -> None:
+    """Read the weights of ``name`` and compare their hash. Raises GeneralistError when they are missing or changed."""
+    path, card = require(name)
+    if sha256_of(path) != card.sha256:
+        raise GeneralistError(f'"{path}" has changed since it was imported: {_again(name)}.')
+
+
+def write_card(card: Card) -> None:
+    """Raises OSError."""
+    write_json(card_file(card.generalist), card.to_dict())
+
+
+def card_file(name: str) -> Path:
+    return folder() / f"{name}.json"
+
+
+def sha256_of(path: Path) -> str:
+    """Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _again(name: str) -> str:
+    return f"import it again with semisam generalists add {name} FILE"

@@ -1,0 +1,91 @@
+"""Imports a published checkpoint once: read safely, checked against the architecture, kept as safetensors."""
+
+from __future__ import annotations
+
+import importlib
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from semisam.errors import GeneralistError
+from semisam.files.atomic import replacing
+from semisam.generalists import weights
+from semisam.generalists.catalogue import ENTRIES
+from semisam.generalists.checkpoint import Checkpoint
+from semisam.generalists.weights import Card
+
+
+def import_weights(name: str, source: Path) -> Card:
+    """Make the weights in ``source`` (.pth, .pt or .safetensors) those of the generalist ``name``.
+
+    Earlier ones are replaced. Raises GeneralistError when the file is not what the generalist needs.
+    """
+    entry = ENTRIES[name]
+    if source.suffix.lower() == ".safetensors":
+        tensors = _read_safetensors(source)
+        architecture = _check(name, source, {key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    else:
+        checkpoint = Checkpoint(source)
+        architecture = _check(name, source, {key: stored.shape for key, stored in checkpoint.tensors.items()})
+        tensors = checkpoint.read()
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise GeneralistError(f'"{source}" holds numbers that are not finite: get the file again from its publisher.')
+    path = weights.weights_file(name)
+    try:
+        from_hash = weights.sha256_of(source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, tensors, {"generalist": name, "licence": entry.licence, "source_sha256": from_hash})
+        card = Card(
+            generalist=name,
+            architecture=architecture,
+            licence=entry.licence,
+            source=source.name,
+            source_sha256=from_hash,
+            sha256=weights.sha256_of(path),
+            bytes=path.stat().st_size,
+            imported=date.today().isoformat(),
+        )
+        weights.write_card(card)
+    except OSError as error:
+        raise GeneralistError(
+            f'The weights cannot be written to "{path.parent}" ({error.strerror or error}): make room there, or set '
+            f"{weights.VARIABLE} to another folder."
+        ) from error
+    return card
+
+
+def _check(name: str, source: Path, shapes: dict[str, tuple[int, ...]]) -> str:
+    module, _, function = ENTRIES[name].layout.partition(":")
+    try:
+        architecture: str = getattr(importlib.import_module(module), function)(shapes)
+    except ImportError as error:
+        raise GeneralistError(
+            f'The generalist "{name}" needs the Python package "{error.name}": pip install '
+            f'"semisam[{ENTRIES[name].extra}]".'
+        ) from error
+    except ValueError as error:
+        raise GeneralistError(f'"{source}" is not a file for "{name}": {error}.') from error
+    return architecture
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise GeneralistError(f'"{path}" cannot be read ({error}): get the file again from its publisher.') from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, str(temporary), metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
