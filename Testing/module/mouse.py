@@ -20,6 +20,7 @@ class Mouse:
         host.process_events()
         self._host = host
         self._widget = host.application.layoutManager().sliceWidget(view)
+        self._pressed = False
         self._view = to_qt(self._widget.sliceView())
 
     def click(self, ras: Sequence[float]) -> None:
@@ -28,8 +29,8 @@ class Mouse:
         # Never by no way at all: a mouse that does not move tells nobody where it is.
         self.move([float(value) + 3 for value in ras])
         self.move(ras)
-        self._do("mousePress", ras)
-        self._do("mouseRelease", ras)
+        self._do("MouseButtonPress", ras)
+        self._do("MouseButtonRelease", ras)
 
     def turn_to(self, ras: Sequence[float]) -> None:
         """Show the slice through a position."""
@@ -38,29 +39,36 @@ class Mouse:
 
     def move(self, ras: Sequence[float]) -> None:
         """Move to a position in the slice that is shown."""
-        self._do("mouseMove", ras)
+        self._do("MouseMove", ras)
 
     def drag(self, start: Sequence[float], end: Sequence[float], rest: float = 0.0) -> None:
         """Press at one position, move to the other one and release, with two rests of some seconds on the way."""
         self.turn_to(start)
         self.move([float(value) + 3 for value in start])
         self.move(start)
-        self._do("mousePress", start)
+        self._do("MouseButtonPress", start)
         for part in (1 / 3, 2 / 3, 1.0):
             self.move([a + part * (b - a) for a, b in zip(start, end, strict=True)])
             if part < 1:
                 self._host.process_events(until=lambda: False, timeout=rest)
-        self._do("mouseRelease", end)
+        self._do("MouseButtonRelease", end)
 
     def _do(self, what: str, ras: Sequence[float]) -> None:
-        from PySide6 import QtCore
-        from PySide6.QtTest import QTest
+        from PySide6 import QtCore, QtGui, QtWidgets
 
         x, y, _ = self._view.convertRASToXYZ([float(value) for value in ras])
-        point = QtCore.QPoint(round(x), round(self._view.height() - 1 - y))
-        if what == "mouseMove":
-            QTest.mouseMove(self._view, point)
-        else:
-            keys, button = QtCore.Qt.KeyboardModifier.NoModifier, QtCore.Qt.MouseButton.LeftButton
-            getattr(QTest, what)(self._view, button, keys, point)
+        point = QtCore.QPointF(round(x), round(self._view.height() - 1 - y))
+        left, none = QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.MouseButton.NoButton
+        button = none if what == "MouseMove" else left
+        self._pressed = what == "MouseButtonPress" or (self._pressed and what == "MouseMove")
+        # Not through the cursor of the display, which would tell its movements once more, and late.
+        event = QtGui.QMouseEvent(
+            getattr(QtCore.QEvent.Type, what),
+            point,
+            self._view.mapToGlobal(point),
+            button,
+            left if self._pressed else none,
+            QtCore.Qt.KeyboardModifier.NoModifier,
+        )
+        QtWidgets.QApplication.sendEvent(self._view, event)
         self._host.process_events()

@@ -200,6 +200,13 @@ def test_a_box_is_drawn_with_two_clicks_and_asked_again_when_it_was_moved(
     desk.answered()
     assert np.array_equal(desk.previewed(), shown)
     assert desk.scene.grid.to_kji([box.GetCenter()])[0] == pytest.approx(before, abs=0.01)
+    # Another one is begun, and not finished: the box before comes back.
+    desk.click(ui.boxButton)
+    desk.answered()
+    assert desk.preview is None
+    desk.click(ui.undoPromptButton)
+    desk.answered()
+    assert not ui.boxButton.checked and np.array_equal(desk.previewed(), shown)
     desk.click(ui.undoPromptButton)
     assert desk.ours() == [] and not ui.undoPromptButton.enabled
 

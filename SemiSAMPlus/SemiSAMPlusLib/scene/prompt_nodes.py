@@ -63,9 +63,9 @@ class PromptNodes:
         self._urgent = False
         self._held = False  # by the mouse
         self._continued = False
-        self._known = self._content()
         self._showing = False
         self.tool: Tool | None = None
+        self._known = self._content()
         self.changed = Signal()
         self.stopped = Signal()
 
@@ -116,6 +116,7 @@ class PromptNodes:
             self._take_away(Tool.BOX)  # half a box is none
         elif node is not None and drawn:
             _deepen(node)
+            self._on_node()
 
     def _is_placing(self, tool: Tool) -> bool:
         selection, interaction, node = self._singleton("Selection"), self._singleton("Interaction"), self.node(tool)
@@ -151,8 +152,8 @@ class PromptNodes:
         """
         import numpy as np
 
-        node = self.node(Tool.BOX)
-        if node is None or not _is_drawn(node):
+        node = self._box_node()
+        if node is None:
             return None
         half = np.array(node.GetSize()) / 2
         to_world = node.GetObjectToWorldMatrix()
@@ -161,6 +162,8 @@ class PromptNodes:
 
     def show(self, points: Sequence[tuple[Sequence[float], bool]], box: np.ndarray | None, volume: Any) -> None:
         """Make the nodes hold these points and this box, in the form of ``points`` and ``box``; nothing is reported."""
+        if box is not None and self.tool is Tool.BOX:
+            self.stop()  # the box is there: no other one is drawn
         self._showing = True
         try:
             for tool in (Tool.INSIDE, Tool.OUTSIDE):
@@ -220,12 +223,17 @@ class PromptNodes:
 
     # Changes ----------------------------------------------------------------------------------------------------------
 
-    def _on_node(self, caller: Any, event: Any) -> None:
+    def _box_node(self) -> Any:
+        """The node of a box that has been drawn, or None; what the mouse is still drawing is none."""
+        node = self.node(Tool.BOX)
+        return node if node is not None and self.tool is not Tool.BOX and _is_drawn(node) else None
+
+    def _on_node(self, caller: Any = None, event: Any = None) -> None:
         content = self._content()
         if self._showing or content == self._known:
             return  # the mouse carries a point that is not placed yet
-        # A click is answered at once, a movement when it rests.
-        urgent = len(content[0]) != len(self._known[0])
+        # A click or a new box is answered at once, a movement when it rests.
+        urgent = len(content[0]) != len(self._known[0]) or len(content[1]) != len(self._known[1])
         self._known = content
         if not self._urgent:
             self._report_in(0.0 if urgent else REST_SECONDS)
@@ -262,11 +270,17 @@ class PromptNodes:
         points: list[Any] = []
         for tool in (Tool.INSIDE, Tool.OUTSIDE):
             node = self.node(tool)
-            points += [(node.GetNthControlPointPosition(index), tool) for index in _defined(node)]
-        node = self.node(Tool.BOX)
-        if node is None or not _is_drawn(node):
+            points += [(*map(_rounded, node.GetNthControlPointPosition(index)), tool) for index in _defined(node)]
+        node = self._box_node()
+        if node is None:
             return tuple(points), ()
-        return tuple(points), (*node.GetSize(), *from_vtk(node.GetObjectToNodeMatrix()).ravel().tolist())
+        place = from_vtk(node.GetObjectToNodeMatrix()).ravel().tolist()
+        return tuple(points), tuple(map(_rounded, (*node.GetSize(), *place)))
+
+
+def _rounded(number: float) -> float:
+    """Without what computing adds: Slicer tells a box anew that has moved by a millionth of a millimetre."""
+    return round(number, 4)
 
 
 def _class_and_name(tool: Tool) -> tuple[str, str]:
