@@ -29,6 +29,7 @@ from semisam.model_card import Card
 from semisam.segments import Segment, check_segments
 from semisam.specialists.plan import SCHEMA as PLAN_SCHEMA
 from semisam.specialists.plan import Plan
+from semisam.specialists.sizes import NETWORKS
 
 SCHEMA = 1
 SUFFIX = ".semisam"
@@ -207,6 +208,8 @@ def _plan(data: Any) -> Plan:
     _check_numbers([plan.intensity[key] for key in ("mean", "std", "low", "high")], 4, float, -1e9, 1e9)
     if not plan.intensity["std"] > 0 or len(plan.intensity) != 4:
         raise ValueError("its intensities make no sense")
+    if plan.network not in tuple(NETWORKS):
+        raise ValueError("its network is not known here")
     if not all(isinstance(text, str) and len(text) < 100 for text in (plan.modality, plan.device)):
         raise ValueError("its modality or device is no text")
     _check_numbers((plan.threads, plan.memory_mb), 2, int, 0, 1 << 31)

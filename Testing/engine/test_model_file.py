@@ -211,6 +211,8 @@ def change(name: str, key: str, value: Any) -> Callable[[dict[str, bytes]], None
         change("plan.json", "learning_rate", "fast"),
         change("plan.json", "device", 7),
         change("plan.json", "schema", 99),
+        change("plan.json", "network", "transformer"),
+        change("plan.json", "network", ["unet"]),
         change("plan.json", "extra", 1),
         change("segments.json", "value", 0),
         change("segments.json", "color", [1, 2, 300]),

@@ -356,9 +356,9 @@ def test_a_model_replaces_another_only_after_asking_and_says_where_that_is(
     (question,) = host.dialogs.texts("confirmOkCancelDisplay")
     assert "models/previous" in question and "Ellipsoids" in question
     assert session.model == before and not (session.project / "models" / "previous").exists()
+    host.dialogs.answers.append(True)
     click(ui.importModelButton)
-    assert host.process_events(until=lambda: ui.importModelButton.enabled, timeout=60)
-    assert host.process_events(until=lambda: session.model != before, timeout=30)
+    assert host.process_events(until=lambda: session.model != before, timeout=120)
     (kept,) = (session.project / "models" / "previous").iterdir()
     assert str(kept) in ui.modelLabel.text
 
