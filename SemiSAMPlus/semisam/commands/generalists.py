@@ -27,29 +27,24 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 def run_list(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.generalists import weights
-    from semisam.generalists.catalogue import ENTRIES, Entry, remedy
-    from semisam.generalists.registry import names
+    from semisam.generalists.catalogue import ENTRIES, Entry
+    from semisam.generalists.registry import at_hand, missing, names
 
+    here = at_hand()
     found: dict[str, dict[str, Any]] = {}
     for name in names():
         entry = ENTRIES.get(name, Entry("", ""))
-        problem, card = "", None
-        try:
-            card = weights.find(name) if entry.needs_weights else None
-        except GeneralistError as error:
-            problem = str(error)
-        missing = entry.package_missing or (entry.needs_weights and card is None)
         found[name] = {
-            "at_hand": not missing,
+            "at_hand": name in here,
             "what": entry.what,
             "licence": entry.licence,
             "note": entry.note,
-            "remedy": problem or (remedy(name) if missing else ""),
-            "weights": card.to_dict() if card else None,
+            "remedy": "" if name in here else missing(name),
+            "weights": _card(name) if entry.needs_weights else None,
         }
     rows = [(name, "yes" if one["at_hand"] else "no", one["licence"], one["what"]) for name, one in found.items()]
     console.table(("generalist", "here", "licence", "what it is"), rows)
-    for title, key in (("Good to know", "note"), ("How to get the others", "remedy")):
+    for title, key in (("Good to know", "note"), ("What is missing", "remedy")):
         told = {name: one[key] for name, one in found.items() if one[key]}
         if told:
             console.say(f"\n{title}:")
@@ -58,6 +53,16 @@ def run_list(arguments: argparse.Namespace, console: Console) -> int:
     console.say(f'\nImported weights are in "{weights.folder()}" ({weights.VARIABLE} chooses another folder).')
     console.result({"generalists": found, "folder": str(weights.folder())})
     return 0
+
+
+def _card(name: str) -> dict[str, Any] | None:
+    from semisam.generalists import weights
+
+    try:
+        card = weights.find(name)
+    except GeneralistError:  # told as the remedy
+        return None
+    return card.to_dict() if card else None
 
 
 def run_add(arguments: argparse.Namespace, console: Console) -> int:

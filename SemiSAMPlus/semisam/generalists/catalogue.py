@@ -94,5 +94,5 @@ def remedy(name: str) -> str:
     if entry.package_missing:
         steps.append(f'pip install "semisam[{entry.extra}]"')
     if entry.needs_weights:
-        steps.append(f"get {entry.source}, then: semisam generalists add {name} FILE")
-    return "; ".join(steps)
+        steps += [f"get {entry.source}", f"semisam generalists add {name} FILE"]
+    return ", then: ".join(steps)

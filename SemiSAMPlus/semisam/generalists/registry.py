@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from semisam.errors import GeneralistError
 from semisam.generalists import weights
-from semisam.generalists.catalogue import ENTRIES
+from semisam.generalists.catalogue import ENTRIES, remedy
 
 if TYPE_CHECKING:  # the names of the generalists are told before anything slow is loaded
     from semisam.generalists.base import Context, Generalist
@@ -38,19 +38,37 @@ def names() -> list[str]:
     return list(GENERALISTS)
 
 
+def at_hand() -> list[str]:
+    """The names of those that have what they need on this computer: weights, packages. Nothing is loaded."""
+    return [name for name in GENERALISTS if name not in ENTRIES or not missing(name)]
+
+
+def missing(name: str) -> str:
+    """Why a generalist that is described in the catalogue cannot work on this computer, in words; "" if it can."""
+    try:
+        if ENTRIES[name].needs_weights:
+            weights.require(name)
+    except GeneralistError as error:
+        return str(error)
+    if ENTRIES[name].package_missing:
+        return f'The generalist "{name}" needs a Python package: {remedy(name)}.'
+    return ""
+
+
 def create(name: str, context: Context) -> Generalist:
     """Make the generalist called ``name``. Raises GeneralistError if it is unknown or cannot work here."""
     if name not in GENERALISTS:
         raise GeneralistError(f'There is no generalist "{name}". Choose from: {", ".join(GENERALISTS)}, auto, none.')
-    if name in ENTRIES and ENTRIES[name].needs_weights:
-        weights.require(name)  # told before torch is loaded
+    problem = missing(name) if name in ENTRIES else ""
+    if problem:  # told before torch is loaded
+        raise GeneralistError(problem)
     module, _, class_name = GENERALISTS[name].partition(":")
     try:
         generalist_class = getattr(importlib.import_module(module), class_name)
     except ImportError as error:
-        missing = error.name or str(error)
+        package = error.name or str(error)
         raise GeneralistError(
-            f'The generalist "{name}" needs the Python package "{missing}", which is not installed here.'
+            f'The generalist "{name}" needs the Python package "{package}", which is not installed here.'
         ) from error
     generalist: Generalist = generalist_class(context)
     return generalist

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from semisam import __version__
 from semisam.errors import UsageError
-from semisam.generalists.registry import names as generalist_names
+from semisam.generalists import registry
 from semisam.specialists.devices import devices_in_words
 from semisam.worker.jobs import Jobs, option_words
 from semisam.worker.lanes import Lane
@@ -103,7 +103,7 @@ class Worker:
                 "pid": os.getpid(),
                 "project": self._store.path,
                 "requests": list(REQUESTS),
-                "generalists": generalist_names(),
+                "generalists": registry.at_hand(),
                 "error_kinds": list(ERROR_KINDS),
                 "line_bytes": LINE_BYTES,
             }
