@@ -311,5 +311,5 @@ def test_add_tells_what_is_wrong_with_its_options(capsys, checkpoint):
     assert code == 2 and "is not a file" in errors
 
 
-def test_every_generalist_is_described():
-    assert set(registry.names()) == set(ENTRIES)
+def test_what_the_catalogue_describes_is_in_the_registry():
+    assert set(ENTRIES) <= set(registry.names())
