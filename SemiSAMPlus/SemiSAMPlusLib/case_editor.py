@@ -55,6 +55,10 @@ class Session(Protocol):
         self, name: str, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
     ) -> WorkerRequest: ...
 
+    def take_back_reject(
+        self, name: str, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
+    ) -> WorkerRequest: ...
+
     def take_back(
         self, before: CaseInfo, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
     ) -> WorkerRequest: ...
@@ -223,6 +227,9 @@ class CaseEditor:
                 self._undo.append(decision)
             self._on_error(error)
 
+        if annotation is None:  # a reject: an accept before it may not have been answered when it was made
+            self._ask(before.name, partial(self._session.take_back_reject, before.name), on_done, refused)
+            return True
         self._session.pending.forget(before.name)
         self._ask(before.name, partial(self._session.take_back, before), on_done, refused)
         return True

@@ -300,6 +300,16 @@ class ProjectSession:
         """Note that a person refused the proposal."""
         return self._change("reject", {"case": name, "author": self.author}, on_done, on_error)
 
+    def take_back_reject(
+        self,
+        name: str,
+        *,
+        on_done: Callable[[CaseInfo], None] | None = None,
+        on_error: ErrorCallback | None = None,
+    ) -> WorkerRequest:
+        """Undo the reject of a proposal; whatever annotation the case has stays."""
+        return self._change("take-back-reject", {"case": name}, on_done, on_error)
+
     def take_back(
         self,
         before: CaseInfo,
@@ -311,7 +321,7 @@ class ProjectSession:
         name = before.name
         now = self.cases.get(name)
         if now is not None and now.annotation == before.annotation:
-            return self._change("take-back-reject", {"case": name}, on_done, on_error)
+            return self.take_back_reject(name, on_done=on_done, on_error=on_error)
         if before.annotation is None:
             return self._change("remove-annotation", {"case": name}, on_done, on_error)
         # Not "restore-annotation": that makes half-done work a finished annotation.

@@ -49,6 +49,10 @@ class Session:
         self.asked.append(("reject", name))
         self.on_error = on_error
 
+    def take_back_reject(self, name: str, *, on_done: Any = None, on_error: Any = None) -> None:
+        self.asked.append(("take back reject", name))
+        self.on_error = on_error
+
     def take_back(self, before: CaseInfo, *, on_done: Any = None, on_error: Any = None) -> None:
         self.asked.append(("take back", before.state))
         self.on_error = on_error
@@ -246,3 +250,11 @@ def test_taking_back_an_accept_leaves_what_was_drawn_before_to_be_kept(editor: C
     assert (voxels(editor.scene.annotation, "head", editor.scene.volume) == before).all()
     editor.close()
     assert session.asked[-1] == ("annotate", "a", False)
+
+
+def test_taking_back_a_reject_leaves_an_accept_that_came_before_it(editor: CaseEditor, session: Session) -> None:
+    editor.accept()  # the engine has not answered yet
+    editor.reject()
+    editor.undo()
+    assert session.asked[-1] == ("take back reject", "a")
+    assert [waiting.case for waiting in session.pending.waiting()] == ["a"]
