@@ -111,8 +111,13 @@ def test_a_proposal_is_edited_then_accepted_and_editing_is_taken_back(
     click(ui.undoReviewButton)
     becomes("case2", "proposed")
     assert painted(widget) == 0 and ui.showProposalCheckBox.checked
+    ui.annotateSection.collapsed = True
     click(ui.editProposalButton)
     becomes("case2", "in work")
+    # The proposal as it was must not take the place of the correction by a quick Accept.
+    assert not ui.acceptButton.enabled and "Annotation is complete" in ui.proposalLabel.text
+    assert ui.proposalSegmentsList.item(0).text() == "head (being corrected)"
+    assert not ui.annotateSection.collapsed
     click(ui.finishAnnotationButton)
     becomes("case2", "annotated")
 
@@ -177,7 +182,9 @@ def test_difference_and_uncertainty_are_shown_and_follow_edits(
     widget.controller.open_case("case3")
     composite = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")[0]
     click(ui.uncertaintyCheckBox)
-    assert slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "case3 uncertainty"
+    overlay = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
+    assert overlay.GetName() == "case3 uncertainty"
+    assert overlay.GetDisplayNode().GetColorNode() is not None
     click(ui.differenceCheckBox)
 
     def only_proposed() -> int:

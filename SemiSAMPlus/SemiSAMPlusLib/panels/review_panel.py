@@ -42,6 +42,8 @@ class ReviewPanel(Panel):
         self._case_scene, self._editor, self._parameters, self._tell = case_scene, editor, parameters, tell
         self._newer_waits = False
         self._listed: Any = None
+        # Segments that were copied into the annotation to be corrected there.
+        self._edited: frozenset[str] = frozenset()
         # The proposal's node, whether uncertainty and difference are shown, and for which edits.
         self._overlaid: tuple[str | None, bool, bool, int] = (None, False, False, 0)
         self._timer = qt.QTimer()
@@ -74,6 +76,7 @@ class ReviewPanel(Panel):
         """Another case is open, or none."""
         self._newer_waits = False
         self._listed = None
+        self._edited = frozenset()
         self._overlaid = (None, *self._overlaid[1:])
         self.show()
 
@@ -91,6 +94,9 @@ class ReviewPanel(Panel):
             return _("The proposal for {case} was accepted.").format(case=case.name)
         if case.state == "rejected":
             return _("The proposal for {case} was rejected.").format(case=case.name)
+        if self._edited and not case.finished:
+            text = _('{case}: correct the copy under "Annotate and correct", then press "Annotation is complete".')
+            return text.format(case=case.name)
         if case.confidence is None:
             return _("Proposal for {case}.").format(case=case.name)
         return _("Proposal for {case}, confidence {confidence}.").format(
@@ -98,21 +104,26 @@ class ReviewPanel(Panel):
         )
 
     def _list_segments(self) -> None:
-        """List the segments; what was accepted is not offered again, the user's choice among the others stays."""
+        """List the segments; the user's choice among them stays.
+
+        What was accepted, or copied to be corrected, is not offered again: it would take the place of the correction.
+        """
         proposal, case, widget = self._case_scene.proposal, self._case_scene.case, self._ui.proposalSegmentsList
         segments = () if proposal is None or case is None else self._case_scene.segments
         keys = [find_segment(proposal, item.name) for item in segments]
         accepted = [key is not None and status_of(proposal, key) is SegmentStatus.COMPLETED for key in keys]
-        listed = (None if proposal is None else proposal.GetID(), segments, accepted)
+        listed = (None if proposal is None else proposal.GetID(), segments, accepted, self._edited)
         if listed == self._listed:
             return
         self._listed = listed
         widget.clear()
         for segment, done in zip(segments, accepted, strict=True):
-            item = qt.QListWidgetItem(_("{segment} (accepted)").format(segment=segment.name) if done else segment.name)
+            copied = segment.name in self._edited
+            text = _("{segment} (accepted)") if done else _("{segment} (being corrected)") if copied else "{segment}"
+            item = qt.QListWidgetItem(text.format(segment=segment.name))
             item.setData(qt.Qt.UserRole, segment.name)
             item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(qt.Qt.Unchecked if done else qt.Qt.Checked)
+            item.setCheckState(qt.Qt.Unchecked if done or copied else qt.Qt.Checked)
             item.setData(qt.Qt.DecorationRole, qt.QColor(*segment.color))
             widget.addItem(item)
 
@@ -191,16 +202,22 @@ class ReviewPanel(Panel):
         self._decide(lambda editor: editor.accept(self._chosen(), on_done=self._on_changed))
 
     def _on_edit(self, checked: bool = False) -> None:
+        names = self._checked()
         self._decide(lambda editor: editor.edit_proposal(self._chosen(), on_done=self._on_changed))
+        self._edited |= frozenset(names)
+        self._ui.annotateSection.collapsed = False  # where it is corrected
+        self.show()
 
     def _on_reject(self, checked: bool = False) -> None:
         self._decide(lambda editor: editor.reject(on_done=self._on_changed))
 
     def _on_undo(self, checked: bool = False) -> None:
+        self._edited = frozenset()
         self._decide(lambda editor: editor.undo(on_done=self._on_changed))
 
     def _on_newer(self, checked: bool = False) -> None:
         self._newer_waits = False
+        self._edited = frozenset()
         self._decide(lambda editor: editor.show_newest_proposal())
 
     def _decide(self, decision: Callable[[CaseEditor], Any]) -> None:

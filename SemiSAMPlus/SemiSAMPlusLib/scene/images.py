@@ -43,12 +43,12 @@ def load_image(logics: Logics, path: Path, name: str) -> Any:
 
 
 def load_overlay(logics: Logics, path: Path, name: str) -> Any:
-    """A scalar volume node for an overlay such as the uncertainty, in colors from blue to red. Raises ImageError."""
+    """A scalar volume node for an overlay such as the uncertainty, from dark blue to yellow. Raises ImageError."""
     node = load_image(logics, path, name)
     node.SetAttribute(OVERLAY, "1")
     display = node.GetScalarVolumeDisplayNode()
     if display is not None:
-        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileColdToHotRainbow.txt")
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
         low, high = node.GetImageData().GetScalarRange()
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(low, max(high, low + 1e-6))
