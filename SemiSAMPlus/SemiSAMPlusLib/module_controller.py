@@ -318,7 +318,7 @@ class ModuleController:
             self.session.restart()
 
     def _show_message(self, text: str | None) -> None:
-        self._ui.messageLabel.text = text or ""
+        self._ui.messageLabel.text = self._ui.messageLabel.toolTip = text or ""
         self._ui.messageFrame.visible = bool(text)
         self._ui.restartButton.visible = self.session is not None and self.session.state is SessionState.FAILED
 

@@ -87,9 +87,15 @@ class Host:
         contract().violations.clear()
 
     def screenshot(self, target: str | Path, widget: Any = None) -> Path:
-        """Writes a picture of a widget, or of the host's window, after everything was rendered."""
+        """Writes a picture of a widget, or of the host's window, after everything was rendered.
+
+        The window is shown for a picture of it: views that nobody sees do not render.
+        """
         from Testing.host.conversion import to_qt
 
+        if widget is None and not self.application.window.isVisible():
+            self.application.window.show()
+            self.process_events()
         for view in self.application.layoutManager().views():
             view.forceRender()
         self.process_events()

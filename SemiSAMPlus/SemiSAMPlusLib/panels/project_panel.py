@@ -60,7 +60,7 @@ class ProjectPanel(Panel):
 
     def show(self) -> None:
         """Bring the texts up to date."""
-        self._ui.projectLabel.text = self._activity or self._project_in_words()
+        self._ui.projectLabel.text = self._ui.projectLabel.toolTip = self._activity or self._project_in_words()
         allow(self._ui.segmentsButton, self._why_not(writes=True))
         allow(self._ui.tryButton, self._activity or None)
         self._ui.tryButton.visible = self._session is None
@@ -83,7 +83,7 @@ class ProjectPanel(Panel):
         if session.state is not SessionState.OPEN:
             return _("{folder} could not be opened.").format(folder=session.project)
         names = ", ".join(segment.name for segment in session.segments)
-        text = _("{folder}: {count} cases; segments: {names}")
+        text = _("{folder}: {count} cases; structures: {names}")
         return text.format(folder=session.project, count=len(session.cases), names=names)
 
     def _fill_recent(self) -> None:

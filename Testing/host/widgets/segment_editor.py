@@ -96,7 +96,7 @@ class SegmentEditorWidget(QtWidgets.QWidget):
     def _build(self) -> None:
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        form = QtWidgets.QFormLayout()
+        self._form = form = QtWidgets.QFormLayout()
         self._segmentations, self._volumes = NodeComboBox(), NodeComboBox()
         self._segmentations.setProperty("nodeTypes", ["vtkMRMLSegmentationNode"])
         self._volumes.setProperty("nodeTypes", ["vtkMRMLScalarVolumeNode"])
@@ -112,6 +112,11 @@ class SegmentEditorWidget(QtWidgets.QWidget):
         for index, name in enumerate(EFFECT_NAMES):
             button = QtWidgets.QPushButton(name)
             button.setCheckable(True)
+            # Slicer has small icons here: names must not make the panel wider than it is there.
+            button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
+            font = button.font()
+            font.setPointSizeF(0.8 * font.pointSizeF())
+            button.setFont(font)
             button.clicked.connect(lambda chosen, name=name: self.setActiveEffectByName(name if chosen else ""))
             effects.addWidget(button, index // 3, index % 3)
             self._buttons[name] = button
@@ -323,8 +328,12 @@ class SegmentEditorWidget(QtWidgets.QWidget):
     installKeyboardShortcuts = uninstallKeyboardShortcuts = _accept
     setupViewObservations = removeViewObservations = _accept
     rotateSliceViewsToSegmentation = showSourceVolumeInSliceViewers = updateVolume = _accept
-    setSegmentationNodeSelectorVisible = lambda self, shown: self._segmentations.setVisible(shown)  # noqa: E731
-    setSourceVolumeNodeSelectorVisible = lambda self, shown: self._volumes.setVisible(shown)  # noqa: E731
+
+    def _show_row(self, box: QtWidgets.QWidget, shown: bool) -> None:
+        self._form.setRowVisible(box, shown)
+
+    setSegmentationNodeSelectorVisible = lambda self, shown: self._show_row(self._segmentations, shown)  # noqa: E731
+    setSourceVolumeNodeSelectorVisible = lambda self, shown: self._show_row(self._volumes, shown)  # noqa: E731
     setMasterVolumeNodeSelectorVisible = setSourceVolumeNodeSelectorVisible
     setSwitchToSegmentationsButtonVisible = setAddRemoveSegmentButtonsVisible = _accept
     setShow3DButtonVisible = setSpecifyGeometryButtonVisible = setMaskingSectionVisible = _accept
