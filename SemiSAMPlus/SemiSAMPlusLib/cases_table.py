@@ -150,5 +150,5 @@ class CasesTable:
 
 def _empty_model(rows: int) -> Any:
     model = qt.QStandardItemModel(rows, 4)
-    model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Next")])
+    model.setHorizontalHeaderLabels([_("Case"), _("State"), _("Confidence"), _("Rank")])
     return model

@@ -15,6 +15,19 @@ _STEP = "step"
 _COLORS = ((0.12, 0.47, 0.71), (0.85, 0.37, 0.01), (0.20, 0.63, 0.17), (0.42, 0.24, 0.60), (0.65, 0.34, 0.16))
 
 
+def in_words(curve: str) -> str:
+    """What the legend calls a curve of the engine's; a framework of somebody's own has names of its own."""
+    words = {
+        "loss": _("loss, all parts"),
+        "loss_supervised": _("loss on the annotated cases"),
+        "loss_own": _("loss of the framework's own"),
+        "loss_consistency": _("disagreement with the teacher"),
+        "loss_generalist": _("disagreement with the generalists"),
+        "pseudo_label_agreement": _("agreement of teacher and generalists"),
+    }
+    return words.get(curve, curve.replace("_", " "))
+
+
 class LearningCurves:
     """Owns one table, one chart and its series in the scene; they are made on first use and go with the scene."""
 
@@ -72,7 +85,7 @@ class LearningCurves:
             handle = self._series.setdefault(name, NodeHandle())
             series = handle.get()
             if series is None:
-                series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+                series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", in_words(name))
                 handle.set(series)
                 series.SetXColumnName(_STEP)
                 series.SetYColumnName(name)

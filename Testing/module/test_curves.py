@@ -43,6 +43,7 @@ def test_rounds_follow_each_other_and_gaps_stay_gaps(training: Any) -> None:
     (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     names = [chart.GetNthPlotSeriesNode(n).GetYColumnName() for n in range(chart.GetNumberOfPlotSeriesNodes())]
     assert names == ["loss", "pseudo_label_agreement"]
+    assert chart.GetNthPlotSeriesNode(1).GetName() == "agreement of teacher and generalists"
     slicer.mrmlScene.RemoveNode(chart)
     curves.update(training)
     (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
