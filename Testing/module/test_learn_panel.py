@@ -32,6 +32,12 @@ def test_before_it_starts_it_says_with_what_on_what_and_how_long(widget: Any, se
     assert label.text == f"2 annotated and 3 other cases, 2.5 minutes, on {cpu}."
 
 
+def test_between_rounds_it_says_what_waits_for_review(widget: Any, host: Any, tmp_path: Path) -> None:
+    images = make_images(tmp_path / "others", 4)
+    open_project(widget, host, make_project(tmp_path / "proposed", images, annotated=1, proposed=2).path)
+    assert widget.ui.learnStatusLabel.text == "Proposals that wait for you under Review: 2."
+
+
 def test_the_device_is_told_as_the_engine_found_it(widget: Any, session: Any, host: Any) -> None:
     label = widget.ui.learnSummaryLabel
     assert host.process_events(until=lambda: bool(session.devices), timeout=30)

@@ -123,7 +123,8 @@ class LearnPanel(Panel):
             return _("{text}; {left} left").format(text=training.text, left=duration(training.seconds_left))
         if training.paused:
             return _("Paused. Learn goes on from there.")
-        return ""
+        waiting = 0 if self._opened is None else self._opened.cases.counts().get("proposed", 0)
+        return _("Proposals that wait for you under Review: {count}.").format(count=waiting) if waiting else ""
 
     def _on_learn(self, checked: bool = False) -> None:
         if self._session is None:

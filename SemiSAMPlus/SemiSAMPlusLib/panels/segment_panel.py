@@ -154,6 +154,7 @@ class SegmentPanel(Panel):
             self._tell(str(error))
             return
         node.SetAttribute(RESULT, "1")
+        slicer.util.showStatusMessage(_('"{name}" is ready.').format(name=name), 5000)
 
     def _on_progress(self, done: int, total: int, words: str) -> None:
         ui = self._ui
