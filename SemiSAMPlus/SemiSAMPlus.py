@@ -20,6 +20,8 @@ from SemiSAMPlusLib.parameter_node import SemiSAMPlusParameterNode
 from SemiSAMPlusLib.self_test import Stories
 from SemiSAMPlusLib.shortcuts import shortcuts_help
 
+DOCUMENTATION = "https://github.com/SemiSAMPlus/SlicerSemiSAMPlus/blob/main/Documentation"
+
 
 class SemiSAMPlus(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
@@ -34,6 +36,10 @@ class SemiSAMPlus(ScriptedLoadableModule):
             "Annotate a few cases of a study; a network learns from them and from the others, and proposes an editable "
             "segmentation for every case. Everything runs on this computer."
         )
+        parent.helpText += "<p>" + _(
+            'See the <a href="{pages}/tutorial.md">tutorial</a>, <a href="{pages}/user-interface.md">every button</a>, '
+            'and <a href="{pages}/troubleshooting.md">what to do when something goes wrong</a>.'
+        ).format(pages=DOCUMENTATION)
         parent.helpText += "<p>" + shortcuts_help() + "</p>"
         parent.acknowledgementText = _(
             "The method is SemiSAM+ (Zhang et al., Medical Image Analysis 2025, arXiv:2502.20749)."

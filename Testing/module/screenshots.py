@@ -9,6 +9,7 @@ of "Try it". It takes about five minutes; how good the masks on the pictures are
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 import tempfile
@@ -20,8 +21,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 for folder in (ROOT, ROOT / "SemiSAMPlus", ROOT / "Testing" / "module"):
     sys.path.insert(0, str(folder))
-os.environ.setdefault("SEMISAMPLUS_PYTHON", sys.executable)
-
 WINDOW = (1280, 860)
 COLORS = 256
 
@@ -29,10 +28,11 @@ COLORS = 256
 class Photographer:
     """A user who goes through the module and takes a picture at each step.
 
-    target  the folder of the pictures
+    target         the folder of the pictures
+    python_slicer  stands for Slicer's Python, which lacks packages at first
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, python_slicer: PythonSlicer) -> None:
         from Testing.host.session import start
 
         self.target = target
@@ -44,6 +44,10 @@ class Photographer:
         self.host.load_module(ROOT / "SemiSAMPlus" / "SemiSAMPlus.py")
         self.widget = self.host.open_module("SemiSAMPlus")
         self.ui, self.controller = self.widget.ui, self.widget.controller
+        self.wait(lambda: not self.controller.setup_panel.looking)
+        self.shoot("00-first-use", self.ui.setupFrame)
+        python_slicer.complete()
+        self.click(self.ui.setupCheckButton)
         self.wait(lambda: self.controller.setup_panel.ready)
 
     # What a user does -------------------------------------------------------------------------------------------------
@@ -95,6 +99,29 @@ class Photographer:
 
         QtCore.QTimer.singleShot(500, look)
         self.click(button)
+
+
+class PythonSlicer:
+    """A program of that name on the search path: this Python, at first with no packages but those that Slicer has."""
+
+    def __init__(self, folder: Path) -> None:
+        self._program, packages = folder / "PythonSlicer", folder / "packages"
+        packages.mkdir(parents=True)
+        for name in ("numpy", "scipy", "SimpleITK"):
+            place = Path(importlib.util.find_spec(name).origin).parent
+            for path in (place, *place.parent.glob(f"{name.lower()}*.libs"), *place.parent.glob(f"{name.lower()}-*")):
+                (packages / path.name).symlink_to(path)
+        self._write(f"PYTHONPATH='{packages}' exec '{sys.executable}' -S")
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        os.environ.pop("SEMISAMPLUS_PYTHON", None)
+
+    def complete(self) -> None:
+        """Now it has all packages."""
+        self._write(f"exec '{sys.executable}'")
+
+    def _write(self, command: str) -> None:
+        self._program.write_text(f'#!/bin/sh\n{command} "$@"\n', "utf-8")
+        self._program.chmod(0o755)
 
 
 def make_small(path: Path) -> None:
@@ -293,7 +320,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        me = Photographer(options.folder)
+        me = Photographer(options.folder, PythonSlicer(Path(folder) / "Slicer" / "bin"))
         Tour(me, Path(folder), options.minutes).take()
         me.controller.close_project()
         me.rest(1)

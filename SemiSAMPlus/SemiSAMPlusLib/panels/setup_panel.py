@@ -88,8 +88,10 @@ class SetupPanel:
         self._looking = False
         allow(self._ui.setupCheckButton, None)
         self._probes = probes
-        if self._installable() is not None and qt.QSettings().value(PENDING_KEY):
-            text = _("The installation is not finished: press Install to go on.") + "\n" + text
+        if self._installable() is not None:
+            pending = qt.QSettings().value(PENDING_KEY)
+            unfinished = _("The installation is not finished: press Install to go on.")
+            text = (unfinished if pending else _("SemiSAM+ needs more packages: press Install.")) + "\n" + text
         self._show(text, installable=self._installable() is not None)
 
     def _installable(self) -> PythonProbe | None:
