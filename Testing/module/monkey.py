@@ -53,6 +53,7 @@ class Monkey:
         self.drawn: dict[str, set[Counts]] = {}  # what the annotation of a case may be; absent: nobody knows
         for name, case in Project.open(project).cases.items():
             self.drawn[name] = {counts_in(Project.open(project), name) if case.annotation else NOTHING}
+        self.undecided: set[str] = set()  # accepted together, or that taken back, and not answered yet
         self.removed: set[str] = set()
         self.killed = False
         actions: list[tuple[int, Callable[[], None]]] = [
@@ -112,7 +113,7 @@ class Monkey:
     def remember(self) -> None:
         """The annotation of the open case as it is now is what the project has to have in the end."""
         counts = self.counts()
-        if self.open_name is not None and counts is not None:
+        if self.open_name is not None and counts is not None and self.open_name not in self.undecided:
             self.drawn[self.open_name] = {counts}
 
     def counts(self) -> Counts | None:
@@ -133,7 +134,10 @@ class Monkey:
             names = {request.name for request in client._pending.values()}
             return not names - {"train", "encode"} or self.session.state.value != "open"
 
-        return bool(self.host.process_events(until=idle, timeout=20))
+        settled = bool(self.host.process_events(until=idle, timeout=20))
+        if settled and self.session.state.value == "open":
+            self.undecided.clear()
+        return settled
 
     # What it does -----------------------------------------------------------------------------------------------------
 
@@ -174,9 +178,10 @@ class Monkey:
         button = getattr(self.ui, name)
         self.log[-1] += f" {name}"
         if name == "acceptConfidentButton" or name == "undoConfidentButton":
-            for case in self.session.cases:  # what comes of it depends on what the engine does first
+            for case in self.session.cases:
                 if case.name != self.open_name:
                     self.drawn.pop(case.name, None)
+                    self.undecided.add(case.name)
         button.click()
 
     def undo_in_editor(self) -> None:
