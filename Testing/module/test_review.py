@@ -116,8 +116,12 @@ def test_a_proposal_is_edited_then_accepted_and_editing_is_taken_back(
     becomes("case2", "in work")
     # The proposal as it was must not take the place of the correction by a quick Accept.
     assert not ui.acceptButton.enabled and "Annotation is complete" in ui.proposalLabel.text
-    assert ui.proposalSegmentsList.item(0).text() == "head (being corrected)"
+    assert ui.proposalSegmentsList.item(0).text() == "head (in the annotation)"
     assert not ui.annotateSection.collapsed
+    widget.controller.open_case("case3")
+    assert ui.acceptButton.enabled
+    widget.controller.open_case("case2")  # as on the next day
+    assert not ui.acceptButton.enabled and "in work" in ui.proposalLabel.text
     click(ui.finishAnnotationButton)
     becomes("case2", "annotated")
 

@@ -14,7 +14,7 @@ from ..i18n import _
 from ..scene.case_scene import CaseScene
 from ..scene.images import ImageError
 from ..scene.mask_files import MaskFileError
-from ..scene.segments import SegmentStatus, find_segment, status_of
+from ..scene.segments import SegmentStatus, find_segment, read_segment, status_of
 from .panel import Panel
 
 # While the difference is shown, edits of the annotation show in it after this time.
@@ -42,7 +42,7 @@ class ReviewPanel(Panel):
         self._case_scene, self._editor, self._parameters, self._tell = case_scene, editor, parameters, tell
         self._newer_waits = False
         self._listed: Any = None
-        # Segments that were copied into the annotation to be corrected there.
+        # Segments that a person works on in the annotation, copied from the proposal or drawn before.
         self._edited: frozenset[str] = frozenset()
         # The proposal's node, whether uncertainty and difference are shown, and for which edits.
         self._overlaid: tuple[str | None, bool, bool, int] = (None, False, False, 0)
@@ -76,7 +76,7 @@ class ReviewPanel(Panel):
         """Another case is open, or none."""
         self._newer_waits = False
         self._listed = None
-        self._edited = frozenset()
+        self._edited = self._begun()
         self._overlaid = (None, *self._overlaid[1:])
         self.show()
 
@@ -95,7 +95,7 @@ class ReviewPanel(Panel):
         if case.state == "rejected":
             return _("The proposal for {case} was rejected.").format(case=case.name)
         if self._edited and not case.finished:
-            text = _('{case}: correct the copy under "Annotate and correct", then press "Annotation is complete".')
+            text = _('{case} is in work: correct it under "Annotate and correct", then press "Annotation is complete".')
             return text.format(case=case.name)
         if case.confidence is None:
             return _("Proposal for {case}.").format(case=case.name)
@@ -106,7 +106,7 @@ class ReviewPanel(Panel):
     def _list_segments(self) -> None:
         """List the segments; the user's choice among them stays.
 
-        What was accepted, or copied to be corrected, is not offered again: it would take the place of the correction.
+        What was accepted, or is being worked on in the annotation, is not offered: it would take the place of the work.
         """
         proposal, case, widget = self._case_scene.proposal, self._case_scene.case, self._ui.proposalSegmentsList
         segments = () if proposal is None or case is None else self._case_scene.segments
@@ -119,13 +119,22 @@ class ReviewPanel(Panel):
         widget.clear()
         for segment, done in zip(segments, accepted, strict=True):
             copied = segment.name in self._edited
-            text = _("{segment} (accepted)") if done else _("{segment} (being corrected)") if copied else "{segment}"
+            text = _("{segment} (accepted)") if done else _("{segment} (in the annotation)") if copied else "{segment}"
             item = qt.QListWidgetItem(text.format(segment=segment.name))
             item.setData(qt.Qt.UserRole, segment.name)
             item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Unchecked if done or copied else qt.Qt.Checked)
             item.setData(qt.Qt.DecorationRole, qt.QColor(*segment.color))
             widget.addItem(item)
+
+    def _begun(self) -> frozenset[str]:
+        """Segments that a half-done annotation has voxels of."""
+        case, scene = self._case(), self._case_scene
+        annotation, grid = scene.annotation, scene.grid
+        if case is None or case.state != "in work" or annotation is None or scene.proposal is None or grid is None:
+            return frozenset()
+        keys = {item.name: find_segment(annotation, item.name) for item in scene.segments}
+        return frozenset(name for name, key in keys.items() if key and read_segment(annotation, key, grid).count)
 
     def _allow(self) -> None:
         ui, case, editor = self._ui, self._case(), self._editor()
