@@ -13,16 +13,25 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEVELOPER := .venv/.developer
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-engine test-scene test-host test-module lint bench clean
 
 demo: $(READY)
 	$(BIN)/semisam demo
 
-# The parts run in processes of their own: the engine never sees Slicer, the module never sees torch.
-test: $(DEVELOPER)
+# The parts run in processes of their own: the engine never sees Slicer, the module never sees torch. They do not
+# disturb each other, so `make -j2 test` runs two at a time.
+test: test-engine test-scene test-host test-module
+
+test-engine: $(DEVELOPER)
 	$(BIN)/python -m pytest Testing/engine
+
+test-scene: $(DEVELOPER)
 	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/scene
+
+test-host: $(DEVELOPER)
 	$(BIN)/python -m pytest Testing/host_tests
+
+test-module: $(DEVELOPER)
 	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module
 
 lint: $(DEVELOPER)
