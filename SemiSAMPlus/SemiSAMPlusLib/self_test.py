@@ -254,8 +254,7 @@ class Stories:
         self.wait(lambda: session.cases.get("case04").state == "rejected", 60, "Rejecting")
 
     def _segment(self, sample: Path) -> None:
-        from .scene.mask_files import export_labelmap
-        from .scene.nodes import Logics
+        from .scene.mask_files import export_mask
         from .scene.segments import segment_ids
 
         self.say("Segment a volume, export")
@@ -268,7 +267,7 @@ class Stories:
         self.assertEqual(len(nodes), 1)
         self.assertEqual(list(segment_ids(nodes[0])), ["head", "tail"])
         path = self.folder / "mask.nii.gz"
-        export_labelmap(nodes[0], volume, self.controller.session.segments, path, Logics(slicer.mrmlScene))
+        export_mask(nodes[0], volume, self.controller.session.segments, path)
         mask = slicer.util.loadLabelVolume(str(path))
         self.assertEqual(mask.GetImageData().GetDimensions(), volume.GetImageData().GetDimensions())
         self.assertGreater(int((slicer.util.arrayFromVolume(mask) > 0).sum()), 50)

@@ -320,6 +320,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        # The pictures show what everybody has: no generalists with weights that somebody imported here.
+        os.environ["SEMISAMPLUS_WEIGHTS"] = str(Path(folder) / "weights")
         me = Photographer(options.folder, PythonSlicer(Path(folder) / "Slicer" / "bin"))
         Tour(me, Path(folder), options.minutes).take()
         me.controller.close_project()

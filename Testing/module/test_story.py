@@ -63,9 +63,11 @@ def test_annotate_learn_review_accept_and_undo(
     assert host.process_events(until=lambda: len(project.jobs.training.history) > 2, timeout=120)
     screenshot("learning", widget.parent)
     controller.open_case("case4")
+    opened = time.time()
     assert host.process_events(until=lambda: controller.case_scene.proposal is not None, timeout=120)
     written = project.cases.get("case4").proposal.path.stat().st_mtime
-    assert time.time() - written < 1.0  # from the file that the engine writes to the nodes on the screen
+    # From the file that the engine writes to the nodes on the screen; it may have been there when the case was opened.
+    assert time.time() - max(written, opened) < 1.0
     assert ui.acceptButton.enabled
     assert host.process_events(until=lambda: not project.jobs.training.active, timeout=240)
     assert project.jobs.training.problem is None and ui.learnButton.text == "Learn"
