@@ -240,8 +240,6 @@ class Tour:
         me.rest()
         me.shoot_dialog("11-confident", ui.acceptConfidentButton)
         me.wait(lambda: ui.undoConfidentButton.enabled)
-        me.click(ui.suggestedButton)
-        me.rest(1)
 
     def segment(self) -> None:
         """A volume that is no case, a model for a colleague, and the choices under Advanced."""
