@@ -25,7 +25,7 @@ from SemiSAMPlusLib.case_editor import CaseEditor
 from SemiSAMPlusLib.cases import SegmentInfo
 from SemiSAMPlusLib.project_session import ProjectSession, SessionState
 from SemiSAMPlusLib.prompt_session import PromptSession
-from SemiSAMPlusLib.python_finder import VARIABLE, PythonProbe, engine_environment, worker_launch
+from SemiSAMPlusLib.python_finder import VARIABLE, PythonProbe, engine_environment, engine_launch
 from SemiSAMPlusLib.scene.case_scene import CaseScene
 from SemiSAMPlusLib.scene.grids import Grid, Patch
 from SemiSAMPlusLib.scene.preview import PromptPreview
@@ -44,7 +44,7 @@ class Desk:
         self.loop, self.folder = loop, folder
         probe = PythonProbe(os.environ[VARIABLE], VARIABLE)
         environment = {**engine_environment(probe.source, os.environ), "OMP_NUM_THREADS": "1"}
-        launch = worker_launch(probe, folder / "Projekt 名", environment)
+        launch = engine_launch(probe, ("worker", str(folder / "Projekt 名")), environment)
         self.client = WorkerClient(launch, lambda: ChildProcess(loop), loop)
         self.session = ProjectSession(folder / "Projekt 名", self.client, author="tester")
         self.editor = CaseEditor(self.session, CaseScene(scene))
