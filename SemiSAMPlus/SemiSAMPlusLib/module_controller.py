@@ -82,7 +82,7 @@ class ModuleController:
             ConfidentPanel(ui, parameters, self.current_case, self.open_case, self.tell),
             self.segment_panel,
             self.model_panel,
-            AdvancedPanel(ui, parameters),
+            AdvancedPanel(ui, parameters, self.tell),
         )
         self.setup_panel = SetupPanel(ui, finder, requirements)
         self._sample_maker = SampleMaker(self.setup_panel.launch, make_process)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .cases import CaseInfo, CaseList, SegmentInfo
+from .generalists import Generalists
 from .i18n import _
 from .jobs import Client, ProjectJobs
 from .pending import PendingAnnotation, PendingAnnotations
@@ -49,7 +50,7 @@ class ProjectSession:
     * ``proposal_ready(name)``: a proposal is in the project, after ``cases_changed``
     * ``failed(WorkerError)``: a request that nobody else listens to went wrong
 
-    ``jobs`` holds training and the other long jobs.
+    ``jobs`` holds training and the other long jobs, ``generalists`` the promptable models.
     """
 
     def __init__(self, project: Path, client: Client, *, author: str | None = None) -> None:
@@ -66,6 +67,7 @@ class ProjectSession:
         self.devices: dict[str, str] = {}  # device -> words, the best one first; empty until the engine has told them
         self.jobs = ProjectJobs(client, on_proposal=self._on_proposal, on_trained=self.refresh)
         self.jobs.failed.connect(lambda error: self.failed.emit(error))
+        self.generalists = Generalists(client)
         self.pending = PendingAnnotations(project)
         self.state_changed = Signal()
         self.cases_changed = Signal()
@@ -128,6 +130,7 @@ class ProjectSession:
         for signal in (self.state_changed, self.cases_changed, self.proposal_ready, self.failed):
             signal.disconnect_all()
         self.jobs.close()
+        self.generalists.changed.disconnect_all()
         self.client.state_changed.disconnect(self._on_client_state)
         self.state = SessionState.CLOSED
         self.client.stop()
@@ -172,6 +175,7 @@ class ProjectSession:
             self.cases_changed.emit(changed)
         if opened:
             self.client.request("status", on_done=self._on_status)
+            self.generalists.refresh()
             self._send_waiting()
         if self._refresh_again:
             self._describe()

@@ -17,12 +17,15 @@ from safetensors.torch import load_file, save_file
 from formula_weights import formula_weights
 from semisam.cli import main
 from semisam.errors import GeneralistError
+from semisam.files.volume_files import write_image
 from semisam.generalists import registry, weights
 from semisam.generalists.base import Context
 from semisam.generalists.catalogue import ENTRIES
 from semisam.generalists.checkpoint import Checkpoint
 from semisam.generalists.sam_med3d_network import Architecture, shapes_of
 from semisam.generalists.weights_import import import_weights
+from semisam.volumes import Geometry, Volume
+from semisam.worker.interactive import PromptService, Subject
 
 SMALL = Architecture(tokens=2, channels=24, heads=2, blocks=2, global_blocks=(1,), window=3, outputs=48, hidden=16)
 
@@ -86,6 +89,18 @@ def test_imported_weights_serve(checkpoint):
     import_weights("sam-med3d", checkpoint)
     generalist = registry.create("sam-med3d", Context())
     assert generalist.name == "sam-med3d" and weights.require("sam-med3d")[1].sha256[:16] in generalist.fingerprint
+
+
+def test_weights_that_are_imported_anew_serve_the_next_click(checkpoint, small, tmp_path):
+    image = tmp_path / "image.nrrd"
+    grid = Geometry((12, 12, 12), (1.5, 1.5, 1.5), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    write_image(image, Volume(np.zeros(grid.shape, np.float32), grid))
+    subject, service = Subject(image, "sam-med3d"), PromptService()
+    import_weights("sam-med3d", checkpoint)
+    assert [service.encode(subject).source for _ in range(2)] == ["encoded", "memory"]
+    torch.save({name: 0.5 * tensor for name, tensor in small.items()}, checkpoint)
+    import_weights("sam-med3d", checkpoint)
+    assert service.encode(subject).source == "encoded"
 
 
 @pytest.mark.parametrize("kind", ["plain", "module", "half", "parameters", "safetensors"])

@@ -84,6 +84,28 @@ def test_open_and_status_describe_the_project(client: WorkerClient, path: Path) 
     assert client.ask("status")["jobs"] == []
 
 
+def test_all_generalists_are_told_and_a_file_that_is_no_weights_is_refused(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMISAMPLUS_WEIGHTS", str(tmp_path / "weights"))
+    page = tmp_path / "page.pth"
+    page.write_text("<html>Log in to download</html>")
+    with WorkerClient(path) as worker:
+        before = worker.ask("generalists")
+        assert before["folder"] == str(tmp_path / "weights")
+        told = before["generalists"]
+        assert told[WALKER]["at_hand"] and not told[WALKER]["takes_weights"] and not told[WALKER]["remedy"]
+        missing = told["sam-med3d"]
+        assert not missing["at_hand"] and missing["takes_weights"] and missing["weights"] is None
+        assert "not on this computer" in missing["remedy"] and "SAM-Med3D" in missing["source"]
+        refused = worker.ask("add-generalist", generalist="sam-med3d", file=page)
+        assert refused["kind"] == "generalist" and "page.pth" in refused["text"], refused
+        for name in (WALKER, "--help"):  # a name is never taken for an option
+            refused = worker.ask("add-generalist", generalist=name, file=page)
+            assert refused["kind"] == "usage" and "takes no weights" in refused["text"], refused
+        assert worker.ask("generalists")["generalists"] == told
+
+
 def test_a_box_gives_the_object_on_the_grid_of_the_image(client: WorkerClient, tmp_path: Path) -> None:
     output = tmp_path / "ein Klick.nrrd"
     answer = client.ask("prompt", case="b", generalist=WALKER, box=[7, 9, 7, 17, 23, 21], output=output)

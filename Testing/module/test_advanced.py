@@ -6,6 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from semisam.generalists import weights
+from semisam.generalists.sam_med3d_network import shapes_of
 from small_study import make_images, make_project, open_project
 
 
@@ -42,3 +49,168 @@ def test_a_spacing_that_makes_no_sense_is_told_with_the_remedy(
     assert host.process_events(until=lambda: not session.jobs.training.active, timeout=120)
     text = widget.ui.learnStatusLabel.text
     assert text.startswith("At a working spacing of 20 mm") and "choose at most" in text
+
+
+# Generalists ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def session(widget: Any, host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A project, on a computer where no weights have been imported yet; the engine has described its generalists."""
+    monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "weights"))
+    widget.ui.advancedSection.collapsed = False
+    project = make_project(tmp_path / "project", make_images(tmp_path / "images", 1))
+    opened = open_project(widget, host, project.path)
+    assert host.process_events(until=lambda: item_of(widget, "sam-med3d") is not None, timeout=60)
+    yield opened
+    widget.ui.advancedSection.collapsed = True
+
+
+def item_of(widget: Any, name: str) -> Any:
+    import qt
+
+    shown = widget.ui.generalistsList
+    items = [shown.item(row) for row in range(shown.count)]
+    return next((item for item in items if item.data(qt.Qt.UserRole) == name), None)
+
+
+def states(widget: Any) -> dict[str, bool | None]:
+    """Whether each generalist of the list is checked; None for those that cannot be."""
+    import qt
+
+    shown, found = widget.ui.generalistsList, {}
+    for item in (shown.item(row) for row in range(shown.count)):
+        checkable = item.flags() & qt.Qt.ItemIsUserCheckable
+        found[item.data(qt.Qt.UserRole)] = item.checkState() == qt.Qt.Checked if checkable else None
+    return found
+
+
+def offered_for_prompts(widget: Any) -> list[str]:
+    box = widget.ui.promptGeneralistBox
+    return [box.itemData(row) for row in range(box.count)]
+
+
+def select(widget: Any, name: str) -> None:
+    widget.ui.generalistsList.setCurrentItem(item_of(widget, name))
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, file: Path | str) -> None:
+    """What the user answers to the file dialog."""
+    import qt
+
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", staticmethod(lambda *arguments: str(file)))
+
+
+def wait_for_the_import(widget: Any, host: Any) -> None:
+    assert host.process_events(until=lambda: widget.ui.addWeightsButton.enabled, timeout=240)
+    assert not widget.ui.weightsBar.visible
+
+
+BUILT_IN = ["nano", "registration", "random-walker"]
+
+
+def test_all_generalists_are_listed_and_a_missing_one_says_how_to_get_it(
+    widget: Any, session: Any, screenshot: Callable[..., Path]
+) -> None:
+    found = states(widget)
+    assert list(found)[:3] == BUILT_IN and {"sam-med3d", "seganypet", "medsam"} <= set(found)
+    assert all(found[name] is True for name in BUILT_IN) and found["sam-med3d"] is None
+    missing, here = item_of(widget, "sam-med3d"), item_of(widget, "nano")
+    assert "blueyo0/SAM-Med3D" in missing.toolTip() and "Licence: Apache-2.0" in missing.toolTip()
+    assert "left atrium" in missing.toolTip() and "not at hand" in missing.text()
+    assert missing.foreground().color() != here.foreground().color()
+    assert here.text() == "nano" and "not on this computer" not in here.toolTip()
+    assert offered_for_prompts(widget) == BUILT_IN
+    screenshot("generalists", widget.parent)
+
+
+def test_only_those_at_hand_can_be_chosen(widget: Any, session: Any) -> None:
+    import qt
+
+    item_of(widget, "nano").setCheckState(qt.Qt.Unchecked)
+    assert list(widget._parameterNode.generalists) == ["registration", "random-walker"]
+    assert widget.controller.training_options().generalist == "registration,random-walker"
+    item_of(widget, "nano").setCheckState(qt.Qt.Checked)
+    assert list(widget._parameterNode.generalists) == []
+
+
+def test_the_button_is_for_a_generalist_that_takes_weights(widget: Any, session: Any) -> None:
+    button = widget.ui.addWeightsButton
+    assert not button.enabled and button.toolTip.endswith("Select a generalist in the list first")
+    select(widget, "nano")
+    assert not button.enabled and "nano needs no weights" in button.toolTip
+    select(widget, "seganypet")
+    assert button.enabled and "\n" not in button.toolTip
+
+
+def test_nothing_is_imported_without_a_file_or_without_accepting_the_licence(
+    widget: Any, session: Any, host: Any, click: Callable[[Any], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select(widget, "seganypet")
+    choose(monkeypatch, "")
+    click(widget.ui.addWeightsButton)
+    assert not host.dialogs.shown
+    choose(monkeypatch, tmp_path / "checkpoint.pth")
+    host.dialogs.answers.append(False)
+    click(widget.ui.addWeightsButton)
+    (question,) = host.dialogs.texts("confirmOkCancelDisplay")
+    assert "Licence: not stated by its publisher: ask before use" in question and "checkpoint.pth" in question
+    assert widget.ui.addWeightsButton.enabled and not widget.ui.weightsLabel.text
+    assert not session.jobs.training.active and not (tmp_path / "weights").exists()
+
+
+def test_a_wrong_file_is_told_and_changes_nothing(
+    widget: Any, session: Any, host: Any, click: Callable[[Any], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ui, before = widget.ui, states(widget)
+    page, other = tmp_path / "sam_med3d.pth", tmp_path / "sam_vit_b.safetensors"
+    page.write_text("<html>Log in to download</html>")
+    save_file({"image_encoder.pos_embed": torch.zeros(1, 64, 64, 768)}, other)
+    for file, reason in ((page, "not a PyTorch checkpoint"), (other, 'is not a file for "sam-med3d"')):
+        select(widget, "sam-med3d")
+        choose(monkeypatch, file)
+        host.dialogs.answers.append(True)
+        click(ui.addWeightsButton)
+        assert "being checked" in ui.weightsLabel.text and "wait" in ui.addWeightsButton.toolTip
+        wait_for_the_import(widget, host)
+        assert str(file) in ui.messageLabel.text and reason in ui.messageLabel.text
+        assert ui.weightsLabel.text == "Nothing was imported."
+        assert states(widget) == before and offered_for_prompts(widget) == BUILT_IN
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.slow
+def test_imported_weights_are_at_hand_at_once(
+    widget: Any,
+    session: Any,
+    host: Any,
+    click: Callable[[Any], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    screenshot: Callable[..., Path],
+) -> None:
+    ui, file = widget.ui, tmp_path / "sam_med3d.safetensors"
+    save_file(weights_by_formula(), file)
+    process = session.client.hello.pid
+    select(widget, "sam-med3d")
+    choose(monkeypatch, file)
+    host.dialogs.answers.append(True)
+    click(ui.addWeightsButton)
+    wait_for_the_import(widget, host)
+    assert ui.weightsLabel.text.startswith("sam-med3d is at hand now: SAM-Med3D, ViT-B"), ui.messageLabel.text
+    assert host.process_events(until=lambda: "sam-med3d" in offered_for_prompts(widget), timeout=60)
+    assert states(widget)["sam-med3d"] is True and item_of(widget, "sam-med3d").text() == "sam-med3d"
+    assert session.client.hello.pid == process and widget.controller.training_options().generalist == "auto"
+    screenshot("imported", widget.parent)
+    # Once more: the question names what would be replaced.
+    host.dialogs.answers.append(False)
+    click(ui.addWeightsButton)
+    assert "replaces what was imported from sam_med3d.safetensors" in host.dialogs.texts("confirmOkCancelDisplay")[-1]
+
+
+def weights_by_formula() -> dict[str, torch.Tensor]:
+    """Tensors of SAM-Med3D's names and shapes, in half precision: the waves of a sine."""
+    return {
+        name: torch.from_numpy(np.sin(np.arange(np.prod(shape), dtype=np.float32)).astype(np.float16)).reshape(shape)
+        for name, shape in shapes_of().items()
+    }

@@ -60,6 +60,7 @@ cancelSegmentButton    .       .         .          .     .     .         .     
 exportMaskButton       -       -         -          -     -     -         -        -        -         -    -       -       -       -
 exportModelButton      -       -         -          -     -     -         -        -        -         -    -       -       -       -
 importModelButton      x       x         x          x     x     x         x        x        x         x    x       x       -       -
+addWeightsButton       -       -         -          -     -     -         -        -        -         -    -       -       -       -
 """  # noqa: E501
 SITUATIONS, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 UI = Path(__file__).resolve().parents[2] / "SemiSAMPlus" / "Resources" / "UI" / "SemiSAMPlus.ui"

@@ -76,6 +76,7 @@ class Project:
         self.say(HELLO)
         self.answer("open", segments=SEGMENTS, cases=list(cases), model="specialist-0001", revision=1)
         self.answer("status", jobs=[])
+        self.answer("generalists", generalists={})
         assert self.session.state is SessionState.OPEN
         return self
 
@@ -90,6 +91,7 @@ def test_the_devices_and_the_model_are_told_to_whoever_shows_them(project: Proje
     project.say(HELLO)
     project.answer("open", segments=SEGMENTS, cases=[case("a")], model=None, revision=1)
     project.answer("status", devices={"cuda": "NVIDIA H100, 80 GB", "cpu": "2 cores"})
+    project.answer("generalists", generalists={})
     assert list(project.session.devices) == ["cuda", "cpu"] and project.changed == [["a"], []]
     project.session.refresh()
     project.answer("open", segments=SEGMENTS, cases=[case("a")], model="specialist-0001", revision=2)
@@ -210,6 +212,7 @@ def test_after_a_crash_the_waiting_mask_is_sent_again(project: Project) -> None:
     project.say(HELLO)
     project.answer("open", segments=SEGMENTS, cases=[case("a")], revision=1)
     project.answer("status", jobs=[])
+    project.answer("generalists", generalists={})
     assert project.session.state is SessionState.OPEN and project.session.problem is None
     project.answer("annotation-changed", case=case("a", "annotated"), revision=2)
     assert not path.exists()

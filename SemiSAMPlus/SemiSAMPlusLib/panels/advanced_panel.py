@@ -1,64 +1,178 @@
-"""Advanced: which generalists may teach; the rest is bound to the parameter node."""
+"""Advanced: which generalists there are and may teach, and the import of their weights; the rest is bound to the
+parameter node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
+import slicer
 
+from ..buttons import allow
+from ..generalists import GeneralistInfo
+from ..i18n import _
 from ..project_session import ProjectSession
 from ..signals import Signal
+from ..worker_messages import Event, WorkerError
 from .panel import Panel
+
+ENDINGS = "*.pth *.pt *.safetensors"
 
 
 class AdvancedPanel(Panel):
-    """Wires the lists of generalists.
+    """Wires the list of generalists, and the button that imports weights for the selected one.
 
     parameters  the parameter node of the moment, or None
+    tell        shows an error to the user
     """
 
-    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
+    def __init__(self, ui: Any, parameters: Callable[[], Any], tell: Callable[[str], None]) -> None:
         super().__init__(ui)
-        self._parameters = parameters
+        self._parameters, self._tell = parameters, tell
+        self._activity = self._news = ""
         self._filling = False
         ui.generalistsList.connect("itemChanged(QListWidgetItem*)", self._on_chosen)
+        ui.generalistsList.connect("itemSelectionChanged()", self._on_selected)
+        ui.addWeightsButton.connect("clicked(bool)", self._on_add)
+        self.show()
 
     def set_session(self, session: ProjectSession | None) -> None:
         """Follow another project, or none."""
+        self._activity = self._news = ""
         super().set_session(session)
         self._fill()
 
     def show(self) -> None:
-        """Nothing to bring up to date: the lists change with the project only."""
+        """Bring the button and the words below the list up to date; the list changes with the engine only."""
+        ui = self._ui
+        allow(ui.addWeightsButton, self._why_not() or self._why_no_weights())
+        ui.weightsBar.visible = bool(self._activity)
+        ui.weightsLabel.text = self._activity or self._news
+        ui.weightsLabel.visible = bool(ui.weightsLabel.text)
+
+    def _why_no_weights(self) -> str | None:
+        if self._activity:
+            return _("Weights are being imported: wait")
+        info = self._selected()
+        if info is None:
+            return _("Select a generalist in the list first")
+        return None if info.takes_weights else _("{name} needs no weights: select another one").format(name=info.name)
 
     def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
-        return (session.state_changed,)
+        return session.state_changed, session.generalists.changed
 
     def _on_changed(self, *arguments: Any) -> None:
         if self._opened is not None:
             self._fill()
+        self.show()
+
+    # The list ---------------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        hello = None if self._session is None else self._session.client.hello
-        names = [] if hello is None else list(hello.generalists)
-        parameters = self._parameters()
+        known = () if self._session is None else self._session.generalists.known
+        parameters, widget, selected = self._parameters(), self._ui.generalistsList, self._selected_name()
         chosen = list(parameters.generalists) if parameters is not None else []
+        grey = qt.QBrush(widget.palette.color(qt.QPalette.Disabled, qt.QPalette.Text))
         self._filling = True
-        self._ui.generalistsList.clear()
-        for name in names:
-            item = qt.QListWidgetItem(name)
-            item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(qt.Qt.Checked if not chosen or name in chosen else qt.Qt.Unchecked)
-            self._ui.generalistsList.addItem(item)
+        widget.clear()
+        for info in known:
+            item = qt.QListWidgetItem(info.name if info.at_hand else _("{name} (not at hand)").format(name=info.name))
+            item.setData(qt.Qt.UserRole, info.name)
+            item.setToolTip(_describe(info))
+            if info.at_hand:
+                item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
+                item.setCheckState(qt.Qt.Checked if not chosen or info.name in chosen else qt.Qt.Unchecked)
+            else:  # not disabled: it can be selected, to add its weights
+                item.setFlags(item.flags() & ~qt.Qt.ItemIsUserCheckable)
+                item.setForeground(grey)
+            widget.addItem(item)
+            if info.name == selected:
+                widget.setCurrentItem(item)
         self._filling = False
+        self.show()
 
     def _on_chosen(self, item: Any) -> None:
         parameters = self._parameters()
-        if self._filling or parameters is None:
+        if self._filling or self._session is None or parameters is None:
             return
-        widget = self._ui.generalistsList
+        widget, at_hand = self._ui.generalistsList, self._session.generalists.at_hand
         items = [widget.item(row) for row in range(widget.count)]
-        checked = [str(entry.text()) for entry in items if entry.checkState() == qt.Qt.Checked]
+        ours = [item for item in items if _name(item) in at_hand]
+        checked = [_name(item) for item in ours if item.checkState() == qt.Qt.Checked]
         # All of them is the same as no choice: what comes with an update teaches as well.
-        parameters.generalists = [] if len(checked) == len(items) else checked or ["none"]
+        parameters.generalists = [] if len(checked) == len(ours) else checked or ["none"]
+
+    def _on_selected(self) -> None:
+        if not self._filling:
+            self._news = ""
+            self.show()
+
+    def _selected_name(self) -> str | None:
+        return next((_name(item) for item in self._ui.generalistsList.selectedItems()), None)
+
+    def _selected(self) -> GeneralistInfo | None:
+        known = () if self._session is None else self._session.generalists.known
+        name = self._selected_name()
+        return next((info for info in known if info.name == name), None)
+
+    # Weights ----------------------------------------------------------------------------------------------------------
+
+    def _on_add(self, checked: bool = False) -> None:
+        session, info, button = self._opened, self._selected(), self._ui.addWeightsButton
+        if session is None or info is None:
+            return
+        filters = ";;".join((_("Weights ({endings})").format(endings=ENDINGS), _("All files (*)")))
+        title = _("The weights of {name}").format(name=info.name)
+        file = qt.QFileDialog.getOpenFileName(button, title, "", filters)
+        if not file or not slicer.util.confirmOkCancelDisplay(_terms(info, Path(file)), title):
+            return
+        self._news = ""
+        self._activity = _("The weights of {name} are being checked and imported...").format(name=info.name)
+        self.show()
+        session.generalists.add(info.name, Path(file), on_done=self._on_added, on_error=self._on_error)
+
+    def _on_added(self, card: Event) -> None:
+        text = _("{name} is at hand now: {architecture}, {size} MB.")
+        size = f"{float(card.get('bytes', 0)) / 1e6:.0f}"
+        self._activity = ""
+        self._news = text.format(name=card.get("generalist"), architecture=card.get("architecture"), size=size)
+        self.show()
+
+    def _on_error(self, error: WorkerError) -> None:
+        self._activity = ""
+        self._news = "" if error.cancelled else _("Nothing was imported.")
+        self.show()
+        if not error.cancelled:
+            self._tell(error.text)
+
+
+def _name(item: Any) -> str:
+    return str(item.data(qt.Qt.UserRole))
+
+
+def _describe(info: GeneralistInfo) -> str:
+    """What the engine tells about a generalist, and how to get it, in lines."""
+    lines = [info.what, _licence(info), _note(info), info.remedy]
+    if info.remedy and info.takes_weights:
+        lines.append(_('To add weights, select it and press "Add weights..."; nothing is downloaded.'))
+    return "\n".join(line for line in lines if line)
+
+
+def _terms(info: GeneralistInfo, file: Path) -> str:
+    """What the user accepts with an import."""
+    lines = [_("{name}: {what}").format(name=info.name, what=info.what), _licence(info), _note(info)]
+    lines.append(_("File: {file}").format(file=file))
+    if info.weights_file:
+        lines.append(_("It replaces what was imported from {file}.").format(file=info.weights_file))
+    terms = "\n".join(line for line in lines if line)
+    return "{}\n\n{}".format(terms, _("Import these weights, and accept their licence?"))
+
+
+def _licence(info: GeneralistInfo) -> str:
+    return _("Licence: {licence}").format(licence=info.licence) if info.licence else ""
+
+
+def _note(info: GeneralistInfo) -> str:
+    return _("Good to know: {note}").format(note=info.note) if info.note else ""

@@ -113,20 +113,19 @@ class PromptsPanel(Panel):
         self._preview.visible = shown
 
     def _signals(self, session: ProjectSession) -> tuple[Signal, ...]:
-        return (session.state_changed,)
+        return session.state_changed, session.generalists.changed
 
     def _on_changed(self, *arguments: Any) -> None:
         self._fill()
         self.show()
 
     def _fill(self) -> None:
-        hello = None if self._opened is None else self._opened.client.hello
-        if hello is None:
+        if self._opened is None:
             return
         box, self._filling = self._ui.promptGeneralistBox, True
         chosen = box.currentData
         box.clear()
-        for name in hello.generalists:
+        for name in self._opened.generalists.at_hand:
             box.addItem(name, name)
         box.currentIndex = max(0, box.findData(chosen))
         self._filling = False

@@ -27,21 +27,9 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 def run_list(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.generalists import weights
-    from semisam.generalists.catalogue import ENTRIES, Entry
-    from semisam.generalists.registry import at_hand, missing, names
+    from semisam.generalists.registry import describe_all
 
-    here = at_hand()
-    found: dict[str, dict[str, Any]] = {}
-    for name in names():
-        entry = ENTRIES.get(name, Entry("", ""))
-        found[name] = {
-            "at_hand": name in here,
-            "what": entry.what,
-            "licence": entry.licence,
-            "note": entry.note,
-            "remedy": "" if name in here else missing(name),
-            "weights": _card(name) if entry.needs_weights else None,
-        }
+    found = describe_all()
     rows = [(name, "yes" if one["at_hand"] else "no", one["licence"], one["what"]) for name, one in found.items()]
     console.table(("generalist", "here", "licence", "what it is"), rows)
     for title, key in (("Good to know", "note"), ("What is missing", "remedy")):
@@ -53,16 +41,6 @@ def run_list(arguments: argparse.Namespace, console: Console) -> int:
     console.say(f'\nImported weights are in "{weights.folder()}" ({weights.VARIABLE} chooses another folder).')
     console.result({"generalists": found, "folder": str(weights.folder())})
     return 0
-
-
-def _card(name: str) -> dict[str, Any] | None:
-    from semisam.generalists import weights
-
-    try:
-        card = weights.find(name)
-    except GeneralistError:  # told as the remedy
-        return None
-    return card.to_dict() if card else None
 
 
 def run_add(arguments: argparse.Namespace, console: Console) -> int:

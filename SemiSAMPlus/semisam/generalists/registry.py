@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semisam.errors import GeneralistError
 from semisam.generalists import weights
-from semisam.generalists.catalogue import ENTRIES, remedy
+from semisam.generalists.catalogue import ENTRIES, Entry, remedy
 
 if TYPE_CHECKING:  # the names of the generalists are told before anything slow is loaded
     from semisam.generalists.base import Context, Generalist
@@ -53,6 +53,37 @@ def missing(name: str) -> str:
     if ENTRIES[name].package_missing:
         return f'The generalist "{name}" needs a Python package: {remedy(name)}.'
     return ""
+
+
+def describe_all() -> dict[str, dict[str, Any]]:
+    """All generalists in words, by name. Nothing is loaded.
+
+    Each has at_hand, what, licence, note and source (see ``catalogue.Entry``), remedy (why it is not at hand, and what
+    to do; else ""), takes_weights, and weights (their card as a dictionary; None without any that are whole).
+    """
+    described: dict[str, dict[str, Any]] = {}
+    for name in GENERALISTS:
+        entry = ENTRIES.get(name, Entry("", ""))
+        problem = missing(name) if name in ENTRIES else ""
+        described[name] = {
+            "at_hand": not problem,
+            "what": entry.what,
+            "licence": entry.licence,
+            "note": entry.note,
+            "source": entry.source,
+            "remedy": problem,
+            "takes_weights": entry.needs_weights,
+            "weights": _card_of(name) if entry.needs_weights else None,
+        }
+    return described
+
+
+def _card_of(name: str) -> dict[str, Any] | None:
+    try:
+        card = weights.find(name)
+    except GeneralistError:  # told as the remedy
+        return None
+    return card.to_dict() if card else None
 
 
 def create(name: str, context: Context) -> Generalist:

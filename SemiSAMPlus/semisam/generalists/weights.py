@@ -113,6 +113,14 @@ def card_file(name: str) -> Path:
     return folder() / f"{name}.json"
 
 
+def imported_at(name: str) -> int | None:
+    """When the card of ``name`` was written (ns), to notice that weights have been imported anew; None without one."""
+    try:
+        return card_file(name).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def sha256_of(path: Path) -> str:
     """Raises OSError."""
     with open(path, "rb") as file:

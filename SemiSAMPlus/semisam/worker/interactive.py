@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semisam.errors import UsageError
+from semisam.generalists import weights
 from semisam.generalists.base import Context, Embedding, Generalist
 from semisam.generalists.examples import ProjectExamples
 from semisam.generalists.grids import affordable_geometry
@@ -144,7 +145,7 @@ class PromptService:
         self._device = device
         self._threads = threads
         self._project: Project | None = None
-        self._generalists: dict[str, tuple[Any, Generalist]] = {}
+        self._generalists: dict[str, tuple[Any, int | None, Generalist]] = {}
         self._kept = Kept(memory_bytes)
 
     # Requests ---------------------------------------------------------------------------------------------------------
@@ -259,9 +260,10 @@ class PromptService:
 
     def _generalist(self, name: str) -> Generalist:
         project = self._open_project()
+        imported = weights.imported_at(name)
         if name in self._generalists:
-            examples, generalist = self._generalists[name]
-            if not examples.outdated():
+            examples, imported_then, generalist = self._generalists[name]
+            if imported == imported_then and not examples.outdated():
                 return generalist
         examples = ProjectExamples(project)
         cache = self._cache()
@@ -269,7 +271,7 @@ class PromptService:
         torch = sys.modules.get("torch")  # loaded by those generalists that need it
         if torch is not None and self._threads is not None:
             torch.set_num_threads(self._threads)
-        self._generalists[name] = (examples, generalist)
+        self._generalists[name] = (examples, imported, generalist)
         return generalist
 
     def _open_project(self) -> Project | None:

@@ -237,6 +237,11 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
     ),
     "import-model": (Field("file", _PATH, _path, required=True), Field("replace", "true or false", _boolean)),
     "show-model": (Field("file", _PATH, _path, required=True),),
+    "generalists": (),
+    "add-generalist": (
+        Field("generalist", "the name of a generalist", _text, required=True),
+        Field("file", _PATH, _path, required=True),
+    ),
     "encode": _SUBJECT,
     "prompt": (
         *_SUBJECT,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from semisam import __version__
 from semisam.errors import UsageError
-from semisam.generalists import registry
+from semisam.generalists import registry, weights
 from semisam.specialists.devices import devices_in_words
 from semisam.worker.jobs import Jobs, option_words
 from semisam.worker.lanes import Lane
@@ -79,6 +79,8 @@ class Worker:
             "export-model": lambda ticket: self._model(ticket, "export"),
             "import-model": lambda ticket: self._model(ticket, "import"),
             "show-model": lambda ticket: self._in_store_lane(ticket, self._store.show_model),
+            "generalists": lambda ticket: self._in_store_lane(ticket, _generalists),
+            "add-generalist": self._add_generalist,
             "encode": lambda ticket: self._in_click_lane(ticket, priority=1),
             "prompt": lambda ticket: self._in_click_lane(ticket, priority=0),
             "cancel": self._cancel,
@@ -194,6 +196,11 @@ class Worker:
         file = str(values.pop("file"))
         self._jobs.queue(ticket, ["model", action, str(self._store.path), file, "--json", *option_words(values)])
 
+    def _add_generalist(self, ticket: Ticket) -> None:
+        request = ticket.request
+        name, file = str(request["generalist"]), str(request["file"])
+        self._jobs.queue(ticket, ["generalists", "add", "--json", "--", name, file])
+
     def _cancel(self, ticket: Ticket) -> None:
         target = self._desk.get(ticket.request["target"])
         cancelled = target is not None and target is not ticket and target.cancel()
@@ -231,6 +238,10 @@ class Worker:
 
     def _drop_clicks(self) -> None:
         self._clicks = None
+
+
+def _generalists(request: Request) -> dict[str, Any]:
+    return {"generalists": registry.describe_all(), "folder": str(weights.folder())}
 
 
 def _click_threads() -> int:
