@@ -30,23 +30,22 @@ class CachedValue:
 
     def __init__(self, parameter: Parameter, node: Any, prefix: str) -> None:
         self._codec, self._node, self._name = parameter.codec, node, prefix + parameter.name
-        self._tag: int | None = None
         if not self._codec.present(node, self._name):
             self._codec.write(node, self._name, parameter.default.value)
         self._value = self._codec.take(node, self._name)
         self._writing = False
-        # The observer must not keep this object alive: the wrapper may be dropped long before its node.
-        myself = weakref.ref(self)
-        self._tag = node.AddObserver("ModifiedEvent", lambda *_: CachedValue._refresh(myself()))
+        # The observer must not keep this object alive: the wrapper may be dropped long before its node. It leaves with
+        # the first event after that, and not when the garbage is collected, which may be in the middle of an event.
+        myself, tags = weakref.ref(self), list[int]()
 
-    def __del__(self) -> None:
-        if self._tag is not None:
-            self._node.RemoveObserver(self._tag)
+        def refresh(caller: Any, event: str) -> None:
+            value = myself()
+            if value is None:
+                caller.RemoveObserver(tags.pop())
+            elif not value._writing:
+                failures.guarded(f"reading {value._name}", value._read)
 
-    @staticmethod
-    def _refresh(value: CachedValue | None) -> None:
-        if value is not None and not value._writing:
-            failures.guarded(f"reading {value._name}", value._read)
+        tags.append(node.AddObserver("ModifiedEvent", refresh))
 
     def _read(self) -> None:
         if self._codec.present(self._node, self._name):
