@@ -21,8 +21,17 @@ def engine_python() -> None:
     os.environ.setdefault("SEMISAMPLUS_PYTHON", sys.executable)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the engine keeps weights. Tests neither see nor change what this computer's user has imported; set before
+    the module's widget is made, which reads its environment only then."""
+    folder = tmp_path_factory.mktemp("data") / "weights"
+    os.environ["SEMISAMPLUS_WEIGHTS"] = str(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def module(host_session: Any, engine_python: None) -> Any:
+def module(host_session: Any, engine_python: None, weights_folder: Path) -> Any:
     """The module, loaded once."""
     return host_session.load_module(MODULE)
 

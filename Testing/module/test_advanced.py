@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,15 +56,18 @@ def test_a_spacing_that_makes_no_sense_is_told_with_the_remedy(
 
 
 @pytest.fixture
-def session(widget: Any, host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def session(widget: Any, host: Any, weights_folder: Path, tmp_path: Path) -> Any:
     """A project, on a computer where no weights have been imported yet; the engine has described its generalists."""
-    monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "weights"))
     widget.ui.advancedSection.collapsed = False
     project = make_project(tmp_path / "project", make_images(tmp_path / "images", 1))
     opened = open_project(widget, host, project.path)
-    assert host.process_events(until=lambda: item_of(widget, "sam-med3d") is not None, timeout=60)
+    folders: list[str] = []
+    opened.client.request("generalists", on_done=lambda answer: folders.append(answer["folder"]))
+    assert host.process_events(until=lambda: folders and item_of(widget, "sam-med3d"), timeout=60)
+    assert folders == [str(weights_folder)]  # before anything is imported: not that of this computer's user
     yield opened
     widget.ui.advancedSection.collapsed = True
+    shutil.rmtree(weights_folder, ignore_errors=True)
 
 
 def item_of(widget: Any, name: str) -> Any:
@@ -156,7 +160,7 @@ def test_nothing_is_imported_without_a_file_or_without_accepting_the_licence(
     (question,) = host.dialogs.texts("confirmOkCancelDisplay")
     assert "Licence: not stated by its publisher: ask before use" in question and "checkpoint.pth" in question
     assert widget.ui.addWeightsButton.enabled and not widget.ui.weightsLabel.text
-    assert not session.jobs.training.active and not (tmp_path / "weights").exists()
+    assert not session.jobs.training.active and not weights.folder().exists()
 
 
 def test_a_wrong_file_is_told_and_changes_nothing(
@@ -176,7 +180,7 @@ def test_a_wrong_file_is_told_and_changes_nothing(
         assert str(file) in ui.messageLabel.text and reason in ui.messageLabel.text
         assert ui.weightsLabel.text == "Nothing was imported."
         assert states(widget) == before and offered_for_prompts(widget) == BUILT_IN
-    assert not (tmp_path / "weights").exists()
+    assert not weights.folder().exists()
 
 
 @pytest.mark.slow
@@ -201,6 +205,7 @@ def test_imported_weights_are_at_hand_at_once(
     assert host.process_events(until=lambda: "sam-med3d" in offered_for_prompts(widget), timeout=60)
     assert states(widget)["sam-med3d"] is True and item_of(widget, "sam-med3d").text() == "sam-med3d"
     assert session.client.hello.pid == process and widget.controller.training_options().generalist == "auto"
+    assert weights.find("sam-med3d").source == file.name
     screenshot("imported", widget.parent)
     # Once more: the question names what would be replaced.
     host.dialogs.answers.append(False)
