@@ -138,7 +138,7 @@ def test_a_second_click_on_an_image_finds_it_in_memory(client: WorkerClient, tmp
     fields = {"case": "a", "generalist": WALKER}
     first, second = client.ask("encode", **fields), client.ask("encode", **fields)
     assert first["source"] == "encoded" and second["source"] == "memory"
-    assert not any(second["seconds"].values())
+    assert sum(second["seconds"].values()) < sum(first["seconds"].values()) / 2
     click = client.ask("prompt", points=[[12, 16, 14]], labels=[1], output=tmp_path / "o.nrrd", **fields)
     assert click["seconds"]["encode"] == 0
     images = [Path(item["image"]).name for item in client.ask("status")["interactive"]["encoded"]]
