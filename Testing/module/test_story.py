@@ -24,7 +24,8 @@ def project(widget: Any, host: Any, tmp_path: Path) -> Any:
     controller.open_project(tmp_path / "project", chosen)
     assert host.process_events(until=lambda: controller.session.state.value == "open", timeout=60)
     controller.project_panel.add_files(make_images(tmp_path / "images", 5))
-    assert host.process_events(until=lambda: len(controller.session.cases) == 5, timeout=60)
+    rows = widget.ui.casesTable.model().rowCount
+    assert host.process_events(until=lambda: rows() == 5, timeout=60)
     return controller.session
 
 
