@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from .cases import CaseInfo, CaseList, SegmentInfo
 from .i18n import _
 from .pending import PendingAnnotations
+from .process import Scheduler, Timer
 from .scene.case_scene import CaseScene, Snapshot
 from .scene.mask_files import MaskFileError
 from .scene.segments import SegmentStatus, find_segment, status_of
@@ -75,14 +76,21 @@ class CaseEditor:
         editor.undo()
         editor.close()                 # keeps half-done work
 
-    Signals: ``opened(name or None)``; ``proposal_waiting(name)``, a newer proposal of the open case is there, but the
-    shown one was edited (``show_newest_proposal`` loads it); ``failed(WorkerError)``.
+    Signals: ``opened(name or None)``; ``proposal_shown(name)``, a newer proposal of the open case is in the scene;
+    ``proposal_waiting(name)``, it is there, but the shown one was edited (``show_newest_proposal`` loads it);
+    ``failed(WorkerError)``.
+
+    scheduler  gives a new proposal a turn of the event loop to itself, so that the window stays fluid; without one, it
+               is shown at once
     """
 
-    def __init__(self, session: Session, scene: CaseScene) -> None:
+    def __init__(self, session: Session, scene: CaseScene, scheduler: Scheduler | None = None) -> None:
         self._session = session
+        self._scheduler = scheduler
+        self._proposal_turn: Timer | None = None
         self.scene = scene
         self.opened = Signal()
+        self.proposal_shown = Signal()
         self.proposal_waiting = Signal()
         self.failed = Signal()
         # The case as it was before an accept or reject, and before an accept the annotation in the scene.
@@ -244,7 +252,9 @@ class CaseEditor:
         """Close, and listen no more."""
         self.close()
         self._session.cases_changed.disconnect(self._on_cases_changed)
-        for signal in (self.opened, self.proposal_waiting, self.failed):
+        if self._proposal_turn is not None:
+            self._proposal_turn.cancel()
+        for signal in (self.opened, self.proposal_shown, self.proposal_waiting, self.failed):
             signal.disconnect_all()
 
     # Parts of the above -----------------------------------------------------------------------------------------------
@@ -349,16 +359,28 @@ class CaseEditor:
             self.opened.emit(None)
             return
         self._follow_annotation(case)
-        newer = case.proposal is not None and (
-            shown.proposal is None or case.proposal.revision != shown.proposal.revision
-        )
-        if newer and (self.scene.proposal_changed or self._undo):
+        if self._scheduler is None:
+            self._follow_proposal()
+        elif self._proposal_turn is None:
+            self._proposal_turn = self._scheduler.call_later(0, self._follow_proposal)
+
+    def _follow_proposal(self) -> None:
+        """Show a newer proposal of the open case, unless a person has worked on the one before."""
+        self._proposal_turn = None
+        shown, case = self.scene.case, self._current()
+        if shown is None or case is None or case.proposal is None:
+            return
+        if shown.proposal is not None and case.proposal.revision == shown.proposal.revision:
+            return
+        if self.scene.proposal_changed or self._undo:
             self.proposal_waiting.emit(case.name)
-        elif newer:
-            try:
-                self.scene.show_proposal(case)
-            except MaskFileError as error:
-                self._tell(error)
+            return
+        try:
+            self.scene.show_proposal(case)
+        except MaskFileError as error:
+            self._tell(error)
+        else:
+            self.proposal_shown.emit(case.name)
 
     def _follow_annotation(self, case: CaseInfo) -> None:
         """Show an annotation that was changed from elsewhere, such as by accepting many cases at once."""

@@ -80,6 +80,11 @@ class CasesTable:
             self._select(chosen)
         self._shown = wanted
 
+    def clear_filters(self) -> None:
+        """Show the cases of every name and state."""
+        self._search.text = ""
+        self._states.currentIndex = 0
+
     def on_selected(self, callback: Callable[..., None]) -> None:
         """Have ``callback`` called whenever another case is selected, or none."""
         self._selection.connect("selectionChanged(QItemSelection,QItemSelection)", callback)

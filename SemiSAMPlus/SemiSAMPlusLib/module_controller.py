@@ -108,8 +108,9 @@ class ModuleController:
         session.state_changed.connect(self._on_state)
         session.failed.connect(self._on_failed)
         self.session = session
-        self.editor = CaseEditor(session, self.case_scene)
+        self.editor = CaseEditor(session, self.case_scene, self._scheduler)
         self.editor.opened.connect(self._on_opened)
+        self.editor.proposal_shown.connect(lambda name: self.review_panel.show())
         self.editor.proposal_waiting.connect(self.review_panel.newer_proposal_waits)
         self.editor.failed.connect(self._on_failed)
         for panel in self._panels:

@@ -20,12 +20,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def session(widget: Any, host: Any, images: list[Path], tmp_path: Path) -> Any:
     """case0 is annotated, case1 to case3 are proposed with growing confidence, case4 is new."""
-    widget.ui.caseSearchBox.text = ""
-    widget.ui.stateFilterBox.currentIndex = 0
-    session = open_project(widget, host, make_project(tmp_path / "project", images, annotated=1, proposed=3).path)
-    yield session
-    widget.ui.caseSearchBox.text = ""
-    widget.ui.stateFilterBox.currentIndex = 0
+    return open_project(widget, host, make_project(tmp_path / "project", images, annotated=1, proposed=3).path)
 
 
 def rows(widget: Any, column: int = 0) -> list[str]:
@@ -65,6 +60,18 @@ def test_search_and_filter_work_together(widget: Any, session: Any) -> None:
     assert rows(widget) == ["case3"]
     ui.stateFilterBox.currentIndex = ui.stateFilterBox.findText("New")
     assert rows(widget) == []
+
+
+def test_what_was_searched_for_in_one_project_does_not_hide_the_cases_of_the_next(
+    widget: Any, session: Any, host: Any, images: list[Path], tmp_path: Path
+) -> None:
+    ui = widget.ui
+    ui.caseSearchBox.text = "no such case"
+    ui.stateFilterBox.currentIndex = ui.stateFilterBox.findText("New")
+    assert rows(widget) == []
+    open_project(widget, host, make_project(tmp_path / "next", images[:2]).path)
+    assert rows(widget) == ["case0", "case1"]
+    assert ui.caseSearchBox.text == "" and ui.stateFilterBox.currentIndex == 0
 
 
 def test_next_and_previous_follow_the_table(widget: Any, session: Any, click: Callable[[Any], None]) -> None:

@@ -15,6 +15,7 @@ import dataclasses
 import numpy as np
 
 import images
+from event_loop import EventLoop
 from SemiSAMPlusLib.case_editor import CaseEditor
 from SemiSAMPlusLib.cases import CaseInfo, CaseList, MaskInfo
 from SemiSAMPlusLib.pending import PendingAnnotations
@@ -147,6 +148,24 @@ def test_a_newer_proposal_is_shown_unless_the_old_one_was_edited(
     assert waiting == ["a"] and voxels(editor.scene.proposal, "tail", volume).any()
     editor.show_newest_proposal()
     assert not voxels(editor.scene.proposal, "tail", volume).any()
+
+
+def test_a_newer_proposal_gets_a_turn_of_the_event_loop_to_itself(session: Session, scene: Any, tmp_path: Path) -> None:
+    loop, shown = EventLoop(), list[str]()
+    editor = CaseEditor(session, CaseScene(scene), loop)
+    editor.proposal_shown.connect(shown.append)
+    editor.open("a")
+    path = tmp_path / "newer.seg.nrrd"
+    images.write_mask(path, (labels() == 1).astype(np.uint8), NAMES)
+    for revision in (2, 3):
+        session.put(dataclasses.replace(session.cases.get("a"), proposal=MaskInfo(path, revision, {})))
+    assert shown == [] and voxels(editor.scene.proposal, "tail", editor.scene.volume).any()
+    loop.settle()
+    assert shown == ["a"] and not voxels(editor.scene.proposal, "tail", editor.scene.volume).any()
+    session.put(dataclasses.replace(session.cases.get("a"), proposal=MaskInfo(path, 4, {})))
+    editor.dispose()
+    loop.settle()
+    assert shown == ["a"]
 
 
 def test_a_damaged_newer_proposal_is_told(editor: CaseEditor, session: Session, tmp_path: Path) -> None:

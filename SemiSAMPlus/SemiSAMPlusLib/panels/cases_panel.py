@@ -39,8 +39,9 @@ class CasesPanel(Panel):
         self.show()
 
     def set_session(self, session: ProjectSession | None) -> None:
-        """Follow another project, or none."""
+        """Follow another project, or none; what was searched for in the last one does not hide its cases."""
         self._skipped.clear()
+        self.table.clear_filters()
         super().set_session(session)
 
     def show(self) -> None:

@@ -56,6 +56,7 @@ class NodeComboBox(QtWidgets.QWidget):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._scene: Any = None
+        self._shown: list[str] = []
         self._current_id = ""
         self._attributes: dict[str, list[tuple[str, Any]]] = {}
         self._observer = SceneObserver(self)
@@ -78,24 +79,22 @@ class NodeComboBox(QtWidgets.QWidget):
         self._scene = scene
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent)
-            self._observer.observe("scene", scene, (*events, scene.EndBatchProcessEvent), self._fill)
+            self._observer.observe("scene", scene, (*events, scene.EndBatchProcessEvent), self._refresh)
         self._fill()
 
     def _nodes(self) -> list[Any]:
         """The nodes to choose from, in the order of the scene."""
         if self._scene is None:
             return []
-        found = []
-        for index in range(self._scene.GetNumberOfNodes()):
-            node = self._scene.GetNthNode(index)
-            if self._fits(node):
-                found.append(node)
-        return found
+        types = self.property("nodeTypes") or []
+        children = self.property("showChildNodeTypes")
+        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
+        return [node for node in nodes if self._fits(node, types, children)]
 
-    def _fits(self, node: Any) -> bool:
-        for node_class in self.property("nodeTypes") or []:
+    def _fits(self, node: Any, types: Any, children: bool) -> bool:
+        for node_class in types:
             exact = node.GetClassName() == node_class
-            if not (exact or (self.property("showChildNodeTypes") and node.IsA(node_class))):
+            if not (exact or (children and node.IsA(node_class))):
                 continue
             if not exact and any(node.IsA(hidden) for hidden in self.property("hideChildNodeTypes") or []):
                 continue
@@ -110,6 +109,11 @@ class NodeComboBox(QtWidgets.QWidget):
     def _has(node: Any, name: str, value: Any) -> bool:
         found = node.GetAttribute(name)
         return found is not None and (value is None or found == str(value))
+
+    def _refresh(self) -> None:
+        """The scene has changed; mostly by nodes that are none of this box's."""
+        if not self._scene.IsBatchProcessing() and [node.GetID() for node in self._nodes()] != self._shown:
+            self._fill()
 
     def _fill(self) -> None:
         """Shows the nodes there are now; chooses another one if the current one is gone."""
@@ -127,7 +131,7 @@ class NodeComboBox(QtWidgets.QWidget):
             self._observer.observe("names", node, ("ModifiedEvent",), self._rename)
         self._add_actions()
         combo.blockSignals(False)
-        known = [node.GetID() for node in nodes]
+        known = self._shown = [node.GetID() for node in nodes]
         wanted = self._current_id
         if wanted not in known:
             wanted = "" if self.property("noneEnabled") or not known else known[0]
