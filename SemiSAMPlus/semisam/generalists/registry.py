@@ -23,6 +23,7 @@ GENERALISTS = {
     "nano": "semisam.generalists.nano:Nano",
     "registration": "semisam.generalists.registration:Registration",
     "random-walker": "semisam.generalists.random_walker:RandomWalker",
+    "grow-cut": "semisam.generalists.grow_cut:GrowCut",
     "sam-med3d": "semisam.generalists.sam_med3d:SamMed3D",
     "sam-med3d-turbo": "semisam.generalists.sam_med3d:SamMed3DTurbo",
     "seganypet": "semisam.generalists.sam_med3d:SegAnyPET",
