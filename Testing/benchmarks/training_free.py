@@ -173,9 +173,7 @@ def main() -> None:
             + "\n".join(carried)
             + "\n\n## Growing from seeds: corrupted masks, Dice before -> after, and Dice of a box alone\n\n"
             "| data | generalist | from 0.7 | from 0.8 | from 0.9 | box | CPU s a prompt |\n"
-            "|---|---|---|---|---|---|---|\n"
-            + "\n".join(refined)
-            + "\n"
+            "|---|---|---|---|---|---|---|\n" + "\n".join(refined) + "\n"
         )
         Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
 

@@ -120,6 +120,44 @@ def test_uncertainty_is_zero_where_prompts_do_not_matter_and_large_where_they_do
     assert result[0].uncertainty[0][LABELS == 1].mean() < 0.02
 
 
+class Counting(Scripted):
+    """Notes for which segments it was prompted."""
+
+    def __init__(self, maps: dict[int, np.ndarray]) -> None:
+        super().__init__("counting", maps)
+        self.asked: list[list[int]] = []
+
+    def predict(self, embedding: Embedding, prompts: Sequence[Prompts]) -> np.ndarray:
+        self.asked.append([prompt.segment for prompt in prompts])
+        return super().predict(embedding, prompts)
+
+
+def test_of_many_segments_two_are_renewed_at_a_time_and_the_others_stay(tmp_path: Path) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    for value in range(1, 6):
+        labels[4:12, 4 * value - 2 : 4 * value + 2, 5:13] = value
+    prediction = np.stack([labels == value for value in range(6)]).astype(np.float32)
+    generalist = Counting({value: labels == value for value in range(1, 6)})
+    plan = make_plan(segments=tuple("abcde"))
+    supervision = GeneralistSupervision([generalist], EmbeddingCache(tmp_path), plan, range(1, 6))
+    rng, label = np.random.default_rng(0), None
+    for valid in (2, 4, 5):
+        result = supervision.pseudo_label(make_case(None), prediction, rng, label)
+        assert result is not None and result[1] == 1.0
+        before, (label, _) = label, result
+        assert int(label.valid.any((1, 2, 3)).sum()) == valid == np.count_nonzero(label.trust)
+        if before is not None:
+            assert np.array_equal(label.probability[:2], before.probability[:2]) or valid == 5
+    assert [sorted(set(asked)) for asked in generalist.asked] == [[1, 2], [3, 4], [1, 5]]
+    assert np.array_equal(label.probability > 0.5, prediction[1:] > 0.5)
+    # What was said of another segment does not change with this one's turn, and the old label is left alone.
+    kept = label.copied()
+    blind = np.where(np.arange(6)[:, None, None, None] == 2, 0, prediction).astype(np.float32)
+    result = supervision.pseudo_label(make_case(None), blind, rng, label)
+    assert result is not None and not result[0].valid[1].any() and result[0].trust[1] == 0
+    assert np.array_equal(label.valid, kept.valid) and np.array_equal(result[0].valid[3:], kept.valid[3:])
+
+
 @pytest.mark.parametrize("voxels", [0, 1])
 def test_an_empty_or_tiny_prediction_gives_no_pseudo_label(tmp_path: Path, voxels: int) -> None:
     supervision = supervise(tmp_path, oracle())

@@ -110,14 +110,14 @@ def wait_for_the_import(widget: Any, host: Any) -> None:
     assert not widget.ui.weightsBar.visible
 
 
-BUILT_IN = ["nano", "registration", "random-walker"]
+BUILT_IN = ["nano", "registration", "random-walker", "grow-cut"]
 
 
 def test_all_generalists_are_listed_and_a_missing_one_says_how_to_get_it(
     widget: Any, session: Any, screenshot: Callable[..., Path]
 ) -> None:
     found = states(widget)
-    assert list(found)[:3] == BUILT_IN and {"sam-med3d", "seganypet", "medsam"} <= set(found)
+    assert list(found)[: len(BUILT_IN)] == BUILT_IN and {"sam-med3d", "seganypet", "medsam"} <= set(found)
     assert all(found[name] is True for name in BUILT_IN) and found["sam-med3d"] is None
     missing, here = item_of(widget, "sam-med3d"), item_of(widget, "nano")
     assert "blueyo0/SAM-Med3D" in missing.toolTip() and "Licence: Apache-2.0" in missing.toolTip()
@@ -132,8 +132,8 @@ def test_only_those_at_hand_can_be_chosen(widget: Any, session: Any) -> None:
     import qt
 
     item_of(widget, "nano").setCheckState(qt.Qt.Unchecked)
-    assert list(widget._parameterNode.generalists) == ["registration", "random-walker"]
-    assert widget.controller.training_options().generalist == "registration,random-walker"
+    assert list(widget._parameterNode.generalists) == BUILT_IN[1:]
+    assert widget.controller.training_options().generalist == "registration,random-walker,grow-cut"
     item_of(widget, "nano").setCheckState(qt.Qt.Checked)
     assert list(widget._parameterNode.generalists) == []
 

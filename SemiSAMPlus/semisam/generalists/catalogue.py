@@ -48,6 +48,7 @@ ENTRIES = {
     "nano": Entry("a small network, trained on made-up volumes only", "Apache-2.0"),
     "registration": Entry("annotated cases deformed onto the new image", "Apache-2.0"),
     "random-walker": Entry("grows clicks and masks along edges", "Apache-2.0"),
+    "grow-cut": Entry("object and background grow until they meet at an edge", "Apache-2.0"),
     "sam-med3d": Entry(
         "SAM-Med3D, 3D, CT and MR",
         "Apache-2.0",

@@ -33,6 +33,16 @@ class PseudoLabel:
     valid: np.ndarray
     trust: np.ndarray
 
+    @classmethod
+    def nothing(cls, shape: Sequence[int]) -> PseudoLabel:
+        """Nothing said yet about segments of this (segments, k, j, i) shape."""
+        maps = np.zeros(shape, np.float16), np.zeros(shape, np.float16), np.zeros(shape, bool)
+        return cls(*maps, np.zeros(shape[0], np.float32))
+
+    def copied(self) -> PseudoLabel:
+        """Arrays of its own."""
+        return PseudoLabel(self.probability.copy(), self.uncertainty.copy(), self.valid.copy(), self.trust.copy())
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -8,6 +8,7 @@ the variance over the prompts (the uncertainty U) -> fusion by trust * exp(-U / 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ _DISAGREEMENT = 0.1
 # Per case, a generalist counts fully when it agrees with the teacher to a Dice of 0.7 and not at all below 0.4.
 _GATE = (0.4, 0.7)
 _KEPT_BYTES = 256 << 20
+# Segments asked about at a time: of more, each visit to a case renews two, so that many cost little more than one.
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class GeneralistSupervision:
         self._plan = plan
         self._values = list(segment_values)
         self._kept = Kept(_KEPT_BYTES)
+        self._visits: Counter[str] = Counter()
         self.encoding_seconds = 0.0
         self.trust = Trust([generalist.name for generalist in generalists], len(segment_values))
 
@@ -74,44 +78,64 @@ class GeneralistSupervision:
                 if probability is None or case.labels is None:
                     continue
                 for grouping in self._groupings():
-                    answer = self._ask(generalist, case, probability, grouping, rng)
+                    answer = self._ask(generalist, case, probability, grouping, range(len(self._values)), rng)
                     self.trust.record(generalist.name, grouping, answer.probability, probability[1:], case.labels)
 
     def pseudo_label(
-        self, case: WorkingCase, prediction: np.ndarray, rng: np.random.Generator
+        self, case: WorkingCase, prediction: np.ndarray, rng: np.random.Generator, before: PseudoLabel | None = None
     ) -> tuple[PseudoLabel, float] | None:
         """The fused pseudo-label of an unannotated case and its agreement (Dice) with the teacher's prediction.
 
-        prediction: (1 + segments, k, j, i) of the teacher. None when no trusted generalist has an answer: an empty
-        or tiny prediction, say, or all of them gated off.
+        prediction: (1 + segments, k, j, i) of the teacher; before: the last pseudo-label of this case, whose segments
+        stay where it is not their turn. None when no trusted generalist has an answer: an empty or tiny prediction,
+        say, or all of them gated off.
         """
-        shape = prediction[1:].shape
-        weight_sum = np.zeros(shape, np.float32)
-        probability_sum = np.zeros(shape, np.float32)
-        uncertainty_sum = np.zeros(shape, np.float32)
-        trust = np.zeros(len(self._values), np.float32)
+        wanted = self._turn(case.name)
+        fused, agreements = PseudoLabel.nothing(prediction[1:].shape) if before is None else before.copied(), []
+        for index, answer in self._fused(case, prediction, wanted, rng).items():
+            for kept, new in zip((fused.probability, fused.uncertainty, fused.valid), answer[:3], strict=True):
+                kept[index] = new
+            fused.trust[index] = answer[3]
+            if answer[2].any():
+                agreements.append(agreement(answer[0][None], prediction[1 + index][None])[0])
+        if not fused.valid.any():
+            return None
+        return fused, float(np.mean(agreements)) if agreements else 0.0
+
+    def _turn(self, name: str) -> list[int]:
+        """The segments whose turn it is at this visit to a case."""
+        count = len(self._values)
+        first = self._visits[name] * _AT_ONCE
+        self._visits[name] += 1
+        return sorted({(first + offset) % count for offset in range(min(_AT_ONCE, count))})
+
+    def _fused(
+        self, case: WorkingCase, prediction: np.ndarray, wanted: Sequence[int], rng: np.random.Generator
+    ) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
+        """For each of the ``wanted`` segments: probability, uncertainty, valid (k, j, i), and trust."""
+        rows = list(wanted)
+        shape = (len(rows), *prediction.shape[1:])
+        weight_sum, probability_sum, uncertainty_sum = (np.zeros(shape, np.float32) for _ in range(3))
+        trust = np.zeros(len(rows), np.float32)
         for generalist in self._generalists:
-            measured = self.trust.of(generalist.name)
+            measured = self.trust.of(generalist.name)[rows]
             if not measured.max() > 0:
                 continue
-            answer = self._ask(generalist, case, prediction, self.trust.best_grouping(generalist.name), rng)
-            gate = np.clip((agreement(answer.probability, prediction[1:]) - _GATE[0]) / (_GATE[1] - _GATE[0]), 0, 1)
-            gated = (measured * gate).astype(np.float32)
-            weight = gated[:, None, None, None] * np.exp(-answer.uncertainty / self._plan.uncertainty_temperature)
-            weight *= answer.valid
+            answer = self._ask(generalist, case, prediction, self.trust.best_grouping(generalist.name), rows, rng)
+            agreed = agreement(answer.probability[rows], prediction[1:][rows])
+            gated = (measured * np.clip((agreed - _GATE[0]) / (_GATE[1] - _GATE[0]), 0, 1)).astype(np.float32)
+            weight = gated[:, None, None, None] * np.exp(-answer.uncertainty[rows] / self._plan.uncertainty_temperature)
+            weight *= answer.valid[rows]
             weight_sum += weight
-            probability_sum += weight * answer.probability
-            uncertainty_sum += weight * answer.uncertainty
+            probability_sum += weight * answer.probability[rows]
+            uncertainty_sum += weight * answer.uncertainty[rows]
             trust = np.maximum(trust, gated)
         valid = weight_sum > 1e-4
-        if not valid.any():
-            return None
         scale = np.where(valid, 1 / np.maximum(weight_sum, 1e-4), 0)
-        fused = probability_sum * scale
-        label = PseudoLabel(
-            fused.astype(np.float16), (uncertainty_sum * scale).astype(np.float16), valid, trust.astype(np.float32)
-        )
-        return label, float(np.mean(agreement(fused, prediction[1:])))
+        fused = zip(probability_sum * scale, uncertainty_sum * scale, valid, trust, strict=True)
+        return {
+            index: (one, doubt, said, float(much)) for index, (one, doubt, said, much) in zip(rows, fused, strict=True)
+        }
 
     def register(self, case: WorkingCase, annotated: dict[str, WorkingCase]) -> Shape | None:
         """Register the case; returns its shape for the annotated ones to borrow, if registration is trusted.
@@ -162,14 +186,18 @@ class GeneralistSupervision:
         case: WorkingCase,
         prediction: np.ndarray,
         grouping: tuple[tuple[int, ...], ...],
+        wanted: Sequence[int],
         rng: np.random.Generator,
     ) -> Answer:
+        """What it says to prompts made from ``prediction``, for the structures that hold ``wanted`` segments."""
         segments = prediction[1:]
         probability, uncertainty = np.zeros_like(segments), np.zeros_like(segments)
         valid = np.zeros(segments.shape, bool)
         prompts: list[Prompts] = []
         spans: list[tuple[tuple[int, ...], slice]] = []
         for group in grouping:
+            if not set(group) & set(wanted):
+                continue
             union = segments[list(group)].sum(0)
             value = self._values[group[0]] if len(group) == 1 else 0
             made = perturbed_prompts(

@@ -193,7 +193,8 @@ class Teaching:
         self._asking_seconds += time.monotonic() - start - encoded
 
     def _ask(self, supervision: GeneralistSupervision, case: WorkingCase) -> None:
-        answer = supervision.pseudo_label(case, predict_probabilities(self._teacher, self._plan, case.image), self._rng)
+        prediction = predict_probabilities(self._teacher, self._plan, case.image)
+        answer = supervision.pseudo_label(case, prediction, self._rng, self.pseudo_labels.get(case.name))
         if answer is None:
             self.pseudo_labels.pop(case.name, None)
         else:
