@@ -37,7 +37,7 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True)
 class Answer:
-    """What one generalist says about one case; arrays are (segments, k, j, i) float32, valid is bool."""
+    """What one generalist says of some segments of a case; arrays are (segments, k, j, i) float32, valid is bool."""
 
     probability: np.ndarray
     uncertainty: np.ndarray
@@ -122,13 +122,13 @@ class GeneralistSupervision:
             if not measured.max() > 0:
                 continue
             answer = self._ask(generalist, case, prediction, self.trust.best_grouping(generalist.name), rows, rng)
-            agreed = agreement(answer.probability[rows], prediction[1:][rows])
+            agreed = agreement(answer.probability, prediction[1:][rows])
             gated = (measured * np.clip((agreed - _GATE[0]) / (_GATE[1] - _GATE[0]), 0, 1)).astype(np.float32)
-            weight = gated[:, None, None, None] * np.exp(-answer.uncertainty[rows] / self._plan.uncertainty_temperature)
-            weight *= answer.valid[rows]
+            weight = gated[:, None, None, None] * np.exp(-answer.uncertainty / self._plan.uncertainty_temperature)
+            weight *= answer.valid
             weight_sum += weight
-            probability_sum += weight * answer.probability[rows]
-            uncertainty_sum += weight * answer.uncertainty[rows]
+            probability_sum += weight * answer.probability
+            uncertainty_sum += weight * answer.uncertainty
             trust = np.maximum(trust, gated)
         valid = weight_sum > 1e-4
         scale = np.where(valid, 1 / np.maximum(weight_sum, 1e-4), 0)
@@ -189,14 +189,18 @@ class GeneralistSupervision:
         wanted: Sequence[int],
         rng: np.random.Generator,
     ) -> Answer:
-        """What it says to prompts made from ``prediction``, for the structures that hold ``wanted`` segments."""
-        segments = prediction[1:]
-        probability, uncertainty = np.zeros_like(segments), np.zeros_like(segments)
-        valid = np.zeros(segments.shape, bool)
+        """What it says of the ``wanted`` segments, in their order, to prompts made from ``prediction``."""
+        segments, rows = prediction[1:], {index: row for row, index in enumerate(wanted)}
+        shape = (len(rows), *segments.shape[1:])
+        probability, uncertainty, valid = (
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, bool),
+        )
         prompts: list[Prompts] = []
         spans: list[tuple[tuple[int, ...], slice]] = []
         for group in grouping:
-            if not set(group) & set(wanted):
+            if rows.keys().isdisjoint(group):
                 continue
             union = segments[list(group)].sum(0)
             value = self._values[group[0]] if len(group) == 1 else 0
@@ -216,11 +220,12 @@ class GeneralistSupervision:
             union = segments[list(group)].sum(0)
             region = _surroundings(np.maximum(mean, union) > 0.1)
             doubt = variance + _DISAGREEMENT * (mean - union) ** 2
-            for index in group:
+            for index in rows.keys() & set(group):
+                row = rows[index]
                 share = segments[index] / np.maximum(union, 1e-3) if len(group) > 1 else 1.0
-                probability[index] = mean * share
-                uncertainty[index] = doubt
-                valid[index][region] = True
+                probability[row] = mean * share
+                uncertainty[row] = doubt
+                valid[row][region] = True
         return Answer(probability, uncertainty, valid)
 
 

@@ -1,0 +1,193 @@
+"""Every framework with every kind of generalist, two annotated cases, equal time: what brings what?
+
+    taskset -c 0 python Testing/benchmarks/plug_and_play.py hippocampus [--choices 0 1 2] [--minutes 1]
+    taskset -c 0 python Testing/benchmarks/plug_and_play.py acdc [--generalists none all] [--frameworks ...]
+    python Testing/benchmarks/plug_and_play.py --segments
+    python Testing/benchmarks/plug_and_play.py --write
+
+Split, annotated cases and measurement are those of ``few_labels.py`` (ACDC: two annotated patients, four volumes), the
+budget is in processor seconds, so that two runs may share a machine. Each run is one line of
+``results/plug_and_play.jsonl``; what is there is not run again. ``--segments`` compares the time of asking about one
+and about eight segments. ``--write`` makes plug_and_play.md of what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import few_labels
+import numpy as np
+
+from semisam.learning import loop, supervision, teaching
+from semisam.learning.frameworks.registry import FRAMEWORKS
+
+HERE = Path(__file__).resolve().parent
+RESULTS, TABLE = HERE / "results" / "plug_and_play.jsonl", HERE / "plug_and_play.md"
+GENERALISTS = {
+    "none": "none",
+    "nano": "nano",
+    "training-free": "registration,random-walker,grow-cut",
+    "all": "nano,registration,random-walker,grow-cut",
+}
+ANNOTATED = {"hippocampus": 2, "left_atrium": 2, "acdc": 4}
+KEY = ("data", "framework", "generalists", "choice", "minutes")
+
+
+def results() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def annotated_patients(pool: list[str], labels: int, choice: int) -> list[str]:
+    """Both volumes of each of ``labels / 2`` patients."""
+    patients = sorted({name.partition("_")[0] for name in pool})
+    order = np.random.default_rng([few_labels.SEED, choice]).permutation(len(patients))
+    chosen = {patients[index] for index in order[: labels // 2]}
+    return [name for name in pool if name.partition("_")[0] in chosen]
+
+
+def run_all(options: argparse.Namespace) -> None:
+    for module in (loop, supervision, teaching):
+        module.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
+    if options.data == "acdc":
+        few_labels.annotated_cases = annotated_patients
+    done = {tuple(result[key] for key in KEY) for result in results()}
+    for choice in options.choices:
+        for framework in options.frameworks:
+            for generalists in options.generalists:
+                if (options.data, framework, generalists, choice, options.minutes) in done:
+                    continue
+                arguments = SimpleNamespace(
+                    every=options.every, set=[], steps=None, minutes=options.minutes, framework=framework,
+                    generalist=GENERALISTS[generalists], variant="", processor_time=True,
+                )  # fmt: skip
+                with tempfile.TemporaryDirectory() as folder:
+                    result = few_labels.run(options.data, ANNOTATED[options.data], choice, arguments, Path(folder))
+                result = {"generalists": generalists} | result
+                RESULTS.parent.mkdir(exist_ok=True)
+                with RESULTS.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+                print({key: result[key] for key in (*KEY, "dice", "steps", "trust")}, flush=True)
+
+
+def table(data: str) -> list[str]:
+    """Markdown: mean Dice over the choices, each choice in brackets, and how many steps there were."""
+    cells: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    of_data = [result for result in results() if result["data"] == data]
+    for result in of_data:
+        cells[result["framework"]][result["generalists"]].append(result)
+    columns = [name for name in GENERALISTS if any(result["generalists"] == name for result in of_data)]
+    lines = ["| framework | " + " | ".join(columns) + " | steps, none |", "|---|" + "---|" * (len(columns) + 1)]
+    for framework in FRAMEWORKS:
+        texts = []
+        for column in columns:
+            found = cells[framework][column]
+            each = ", ".join(f"{result['dice']:.3f}" for result in sorted(found, key=lambda item: item["choice"]))
+            texts.append(f"**{np.mean([result['dice'] for result in found]):.3f}** ({each})" if found else "")
+        steps = [result["steps"] for result in cells[framework]["none"]]
+        if any(texts):
+            lines.append(f"| {framework} | " + " | ".join(texts) + f" | {np.mean(steps):.0f} |")
+    means = []
+    for column in columns:
+        pairs = [
+            (cells[framework][column], cells[framework]["none"])
+            for framework in FRAMEWORKS
+            if cells[framework][column] and cells[framework]["none"]
+        ]
+        gains = [
+            one["dice"] - other["dice"]
+            for with_them, without in pairs
+            for one in with_them
+            for other in without
+            if one["choice"] == other["choice"]
+        ]
+        means.append(f"{np.mean(gains):+.3f} ({len(gains)} runs)" if gains and column != "none" else "")
+    return [*lines, "| *gain over none* | " + " | ".join(means) + " | |"]
+
+
+def write() -> None:
+    """Put the tables into plug_and_play.md, below the words that a person wrote."""
+    words = TABLE.read_text().partition("<!-- tables -->")[0] if TABLE.exists() else "# Plug and play\n\n"
+    parts = []
+    for data, annotated in ANNOTATED.items():
+        of_data = [result for result in results() if result["data"] == data]
+        if of_data:
+            minutes = sorted({result["minutes"] for result in of_data})
+            title = f"## {data}, {annotated} annotated volumes, {', '.join(map(str, minutes))} minutes of one thread"
+            parts.append("\n".join([title, "", *table(data)]))
+    TABLE.write_text(words + "<!-- tables -->\n\n" + "\n\n".join(parts) + "\n")
+
+
+def compare_segments() -> None:
+    """Seconds that one visit to a case costs with one and with eight segments, each generalist for itself."""
+    from semisam.generalists.base import Context, Example
+    from semisam.generalists.cache import EmbeddingCache
+    from semisam.generalists.registry import create
+    from semisam.learning.supervision import GeneralistSupervision
+    from semisam.learning.working import WorkingCase
+    from semisam.specialists.plan import Plan
+    from semisam.volumes import Geometry, Volume
+
+    rng = np.random.default_rng(0)
+    shape, geometry = (64, 80, 72), Geometry.simple((64, 80, 72))
+    labels = np.zeros(shape, np.uint8)
+    for value in range(1, 9):
+        center = np.array([16 + 30 * (value % 2), 12 + 18 * ((value - 1) // 2), 36])
+        axes = np.ogrid[tuple(slice(0, size) for size in shape)]
+        labels[sum(((axis - c) / 8) ** 2 for axis, c in zip(axes, center, strict=True)) < 1] = value
+    image = (labels > 0) * 2.0 + rng.normal(0, 0.4, shape)
+    print("| generalist | 1 segment | 8 segments | ratio |\n|---|---|---|---|")
+    for name in ("nano", "registration", "random-walker", "grow-cut"):
+        seconds = []
+        for count in (1, 8):
+            mask = np.where(labels <= count, labels, 0).astype(np.uint8)
+            example = Example("example", Volume(image.astype(np.float32), geometry), mask)
+            generalist = create(name, Context([example]))
+            plan = Plan(
+                tuple(f"s{value}" for value in range(count)), "MR or other", (1.0, 1.0, 1.0), shape, (16,), (), {},
+                "cpu", False, 2, 1000,
+            )  # fmt: skip
+            with tempfile.TemporaryDirectory() as folder:
+                cache = EmbeddingCache(Path(folder))
+                supervised = GeneralistSupervision([generalist], cache, plan, range(1, count + 1))
+                case = WorkingCase("other", (image + 0.1).astype(np.float16), geometry, geometry, None)
+                prediction = np.stack([mask == value for value in range(count + 1)]).astype(np.float32)
+                supervised.pseudo_label(case, prediction, rng)  # encodes
+                label, start = None, time.process_time()
+                for _ in range(8):
+                    answer = supervised.pseudo_label(case, prediction, rng, label)
+                    label = answer[0] if answer else None
+                seconds.append((time.process_time() - start) / 8)
+        print(f"| {name} | {seconds[0]:.3f} s | {seconds[1]:.3f} s | {seconds[1] / seconds[0]:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", choices=sorted(ANNOTATED))
+    parser.add_argument("--frameworks", nargs="+", default=list(FRAMEWORKS), choices=list(FRAMEWORKS))
+    parser.add_argument("--generalists", nargs="+", default=list(GENERALISTS), choices=list(GENERALISTS))
+    parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--every", type=int, default=1, help="evaluate every n-th test case only")
+    parser.add_argument("--segments", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if options.segments:
+        compare_segments()
+    if options.data:
+        if not few_labels.DATA.is_dir():
+            sys.exit(f"The data of this benchmark is not at {few_labels.DATA}.")
+        run_all(options)
+    if options.write:
+        write()
+
+
+if __name__ == "__main__":
+    main()
