@@ -31,8 +31,9 @@ _DISAGREEMENT = 0.1
 # Per case, a generalist counts fully when it agrees with the teacher to a Dice of 0.7 and not at all below 0.4.
 _GATE = (0.4, 0.7)
 _KEPT_BYTES = 256 << 20
-# Segments asked about at a time: of more, each visit to a case renews two, so that many cost little more than one.
-_AT_ONCE = 2
+# Segments asked about at a time: of more, each visit to a case renews two, with this share of the prompts each, so that
+# many cost less than twice the time of one.
+_AT_ONCE, _OF_MANY = 2, 0.75
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,9 @@ class GeneralistSupervision:
             np.zeros(shape, np.float32),
             np.zeros(shape, bool),
         )
+        count = self._plan.perturbed_prompts
+        if len(segments) > _AT_ONCE:
+            count = max(2, round(_OF_MANY * count))
         prompts: list[Prompts] = []
         spans: list[tuple[tuple[int, ...], slice]] = []
         for group in grouping:
@@ -204,9 +208,7 @@ class GeneralistSupervision:
                 continue
             union = segments[list(group)].sum(0)
             value = self._values[group[0]] if len(group) == 1 else 0
-            made = perturbed_prompts(
-                union, rng, self._plan.perturbed_prompts, segment=value, spacing=self._plan.working_spacing
-            )
+            made = perturbed_prompts(union, rng, count, segment=value, spacing=self._plan.working_spacing)
             if made:
                 spans.append((group, slice(len(prompts), len(prompts) + len(made))))
                 prompts += made
