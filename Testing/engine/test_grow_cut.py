@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from semisam.generalists.base import Context
 from semisam.generalists.grow_cut import GrowCut
@@ -77,21 +75,6 @@ def test_a_box_and_clicks_give_a_first_mask(grower, embedding):
     assert dice(clicked >= 0.5, TRUTH) > 0.8
 
 
-def test_clicks_are_honored_against_the_mask(grower, embedding):
-    points = np.array([[15, 20, 16], [4, 4, 4]], np.float32)
-    prompts = Prompts(points, np.array([0, 1], np.uint8), mask=SHIFTED.astype(np.float32))
-    answer = grower.predict(embedding, [prompts])[0]
-    assert answer[15, 20, 16] < 0.5 and answer[4, 4, 4] >= 0.5
-
-
-def test_prompts_do_not_influence_one_another_and_nothing_is_said_about_nothing(grower, embedding):
-    many = [Prompts(mask=SHIFTED.astype(np.float32)), Prompts(box=(7, 8, 9, 24, 33, 24)), Prompts()]
-    together = grower.predict(embedding, many)
-    for one, answer in zip(many, together, strict=True):
-        np.testing.assert_array_equal(grower.predict(embedding, [one])[0], answer)
-    assert not together[2].any()
-
-
 def test_large_objects_are_solved_on_a_coarser_grid(grower):
     shape = (40, 160, 160)
     truth = ball((20, 80, 80), (15, 60, 50), shape)
@@ -99,23 +82,3 @@ def test_large_objects_are_solved_on_a_coarser_grid(grower):
     poor = ball((21, 82, 82), (15, 60, 50), shape)
     answer = grower.predict(embedding, [Prompts(mask=poor.astype(np.float32))])[0]
     assert answer.shape == shape and dice(answer >= 0.5, truth) > dice(poor, truth)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_any_prompt_gets_finite_probabilities(grower, data):
-    shape = tuple(data.draw(st.integers(1, 9)) for _ in range(3))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    count = data.draw(st.integers(0, 3))
-    lower = rng.integers(0, shape)
-    prompts = Prompts(
-        rng.uniform(-2, np.array(shape) + 2, (count, 3)).astype(np.float32),
-        rng.integers(0, 2, count).astype(np.uint8),
-        box=tuple(float(x) for x in (*lower, *(lower + rng.integers(1, 5, 3)))) if data.draw(st.booleans()) else None,
-        mask=(rng.random(shape) > 0.5).astype(np.float32) if data.draw(st.booleans()) else None,
-    )
-    value = float(rng.choice([0, 1]))  # with and without contrast
-    embedding = grower.encode(Volume(value * rng.random(shape, np.float32), Geometry.simple(shape, (4.0, 1.0, 1.0))))
-    answer = grower.predict(embedding, [prompts])
-    assert answer.shape == (1, *shape) and answer.dtype == np.float32
-    assert np.isfinite(answer).all() and answer.min() >= 0 and answer.max() <= 1

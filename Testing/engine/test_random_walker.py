@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from semisam.files.volume_files import read_image, read_mask
 from semisam.generalists.base import Context
@@ -64,35 +62,6 @@ def test_clicks_give_a_first_mask(walker, embedding):
     assert dice(answer >= 0.5, TRUTH) > 0.65
 
 
-def test_clicks_are_honored_against_the_mask(walker, embedding):
-    points = np.array([[15, 20, 16], [4, 4, 4]], np.float32)
-    prompts = Prompts(points, np.array([0, 1], np.uint8), mask=SHIFTED.astype(np.float32))
-    answer = walker.predict(embedding, [prompts])[0]
-    assert answer[15, 20, 16] < 0.5 and answer[4, 4, 4] >= 0.5
-
-
-def test_prompts_do_not_influence_one_another(walker, embedding):
-    many = [Prompts(mask=SHIFTED.astype(np.float32)), Prompts(box=(7, 8, 9, 24, 33, 24)), Prompts()]
-    together = walker.predict(embedding, many)
-    for one, answer in zip(many, together, strict=True):
-        np.testing.assert_array_equal(walker.predict(embedding, [one])[0], answer)
-    assert not together[2].any()
-
-
-def test_nothing_is_said_about_nothing(walker, embedding):
-    outside = np.array([[3, 3, 3]], np.float32)
-    tiny = np.zeros(SHAPE, np.float32)
-    tiny[3, 3, 3] = 1
-    for prompts in (
-        Prompts(),
-        Prompts(mask=np.zeros(SHAPE, np.float32)),
-        Prompts(mask=tiny),
-        Prompts(outside, np.array([0], np.uint8)),
-    ):
-        assert not walker.predict(embedding, [prompts]).any()
-    assert walker.predict(embedding, []).shape == (0, *SHAPE)
-
-
 @pytest.mark.parametrize("value", [0.0, 7.0, np.nan])
 def test_an_image_without_contrast_leaves_the_mask_about_as_it_is(walker, value):
     embedding = walker.encode(Volume(np.full(SHAPE, value, np.float32), Geometry.simple(SHAPE)))
@@ -109,25 +78,6 @@ def test_large_objects_are_solved_on_a_coarser_grid(walker):
     answer = walker.predict(embedding, [Prompts(mask=poor.astype(np.float32))])[0]
     assert answer.shape == shape
     assert dice(answer >= 0.5, truth) > dice(poor, truth) + 0.02
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_any_prompt_gets_finite_probabilities(walker, data):
-    shape = tuple(data.draw(st.integers(1, 9)) for _ in range(3))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    count = data.draw(st.integers(0, 3))
-    lower = rng.integers(0, shape)
-    prompts = Prompts(
-        rng.uniform(-2, np.array(shape) + 2, (count, 3)).astype(np.float32),
-        rng.integers(0, 2, count).astype(np.uint8),
-        box=tuple(float(x) for x in (*lower, *(lower + rng.integers(1, 5, 3)))) if data.draw(st.booleans()) else None,
-        mask=(rng.random(shape) > 0.5).astype(np.float32) if data.draw(st.booleans()) else None,
-    )
-    embedding = walker.encode(Volume(rng.random(shape, np.float32), Geometry.simple(shape, (4.0, 1.0, 1.0))))
-    answer = walker.predict(embedding, [prompts])
-    assert answer.shape == (1, *shape) and answer.dtype == np.float32
-    assert np.isfinite(answer).all() and answer.min() >= 0 and answer.max() <= 1
 
 
 def test_between_two_seeds_the_probability_falls_in_a_straight_line():
