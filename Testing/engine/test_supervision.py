@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,21 @@ def test_a_generalist_that_answers_noise_is_switched_off(tmp_path: Path) -> None
     assert np.all(supervision.trust.of("noise") == 0)
     assert not supervision.active
     assert supervision.pseudo_label(make_case(None), mediocre(), rng) is None
+
+
+def test_a_slow_generalist_is_measured_on_the_first_case_only(tmp_path: Path) -> None:
+    slow, asked = Counting({0: LABELS > 0, 1: LABELS == 1, 2: LABELS == 2}), list[float]()
+    supervision = supervise(tmp_path, slow)
+    cases = [replace(make_case(LABELS), name=name) for name in "abc"]
+
+    def enough(seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) > 1
+
+    supervision.measure_trust(cases, {case.name: mediocre() for case in cases}, np.random.default_rng(0), enough)
+    assert len(asked) == 2 and 0 <= asked[0] <= asked[1]
+    assert len(slow.asked) == 2 * 2  # two cases, the segments one by one and together
+    assert np.all(supervision.trust.of("counting") == 1)
 
 
 def test_a_generalist_that_knows_better_is_trusted_fully(tmp_path: Path) -> None:

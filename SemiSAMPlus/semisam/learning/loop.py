@@ -118,7 +118,15 @@ class _Round:
         )
         self.sampler = Sampler(self.plan, augmentation, self.rng, self.plan.device)
         self.teaching = Teaching(
-            project, self.plan, self.working, self.teacher, options.generalist, options.seed, self.rng, self._say
+            project,
+            self.plan,
+            self.working,
+            self.teacher,
+            options.generalist,
+            options.seed,
+            self.rng,
+            self._say,
+            should_stop,
         )
         self.history = History(project.log_dir / "history.jsonl", fresh=state is None)
         self.proposed_first = state is not None and (bool(state["proposed_first"]) or self.round > 0)

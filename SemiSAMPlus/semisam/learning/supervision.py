@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,18 +66,27 @@ class GeneralistSupervision:
         return any(self.trust.of(generalist.name).max() > 0 for generalist in self._generalists)
 
     def measure_trust(
-        self, cases: Sequence[WorkingCase], predictions: dict[str, np.ndarray], rng: np.random.Generator
+        self,
+        cases: Sequence[WorkingCase],
+        predictions: dict[str, np.ndarray],
+        rng: np.random.Generator,
+        enough: Callable[[float], bool] = lambda seconds: False,
     ) -> None:
         """Let every generalist correct predictions for annotated cases, and compare with the annotations.
 
         predictions: (1 + segments, k, j, i) of an immature teacher for each annotated case; a mature one has learned
         these cases by heart and would leave nothing to correct.
+        enough: asked before each further case, with the seconds that this generalist has taken so far; a slow one is
+        measured on the first cases only.
         """
         for generalist in self._generalists:
-            for case in cases:
+            start = time.monotonic()
+            for number, case in enumerate(cases):
                 probability = predictions.get(case.name)
                 if probability is None or case.labels is None:
                     continue
+                if number and enough(time.monotonic() - start):
+                    break
                 for grouping in self._groupings():
                     answer = self._ask(generalist, case, probability, grouping, range(len(self._values)), rng)
                     self.trust.record(generalist.name, grouping, answer.probability, probability[1:], case.labels)

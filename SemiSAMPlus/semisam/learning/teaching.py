@@ -13,7 +13,7 @@ from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
 from semisam.generalists.registry import create_all, resolve
 from semisam.learning.sampling import PseudoLabel, Shape
-from semisam.learning.schedule import Schedule
+from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import examples
 from semisam.learning.supervision import GeneralistSupervision
 from semisam.learning.trust import agreement
@@ -26,6 +26,8 @@ from semisam.specialists.plan import Plan
 _SHARE = 0.12
 # Share of the training time that encoding may take on top of it.
 _ENCODING_SHARE = 0.08
+# Share of the training time in which the trust in one generalist is measured; one annotated case is always measured.
+_MEASURING_SHARE = 0.03
 # Dice on the annotated cases at which the growing teacher is taken for the measurement of trust.
 # Not too early: a generalist that corrects only poor masks would hold back a specialist that has outgrown it.
 _IMMATURE = (0.65, 0.93)
@@ -47,6 +49,7 @@ class Teaching:
         seed: int,
         rng: np.random.Generator,
         say: Callable[[str], None],
+        should_stop: Callable[[], bool],
     ) -> None:
         self.pseudo_labels: dict[str, PseudoLabel] = {}
         self.shapes: dict[str, Shape] = {}
@@ -58,6 +61,7 @@ class Teaching:
         self._rng = np.random.default_rng([seed, 1])
         self._choice = rng
         self._say = say
+        self._should_stop = should_stop
         self._generalist = generalist
         self._names = resolve(generalist)
         self._supervision: GeneralistSupervision | None = None
@@ -80,7 +84,7 @@ class Teaching:
                 self._watch_teacher()
             return
         if self._supervision is None:
-            self._supervision = self._start()
+            self._supervision = self._start(budget)
         if not self._working.unannotated:
             return
         if budget.steps % self._plan.refresh_every:
@@ -146,7 +150,7 @@ class Teaching:
                 if name not in self._immature or distance < self._immature[name][0]:
                     self._immature[name] = distance, probability
 
-    def _start(self) -> GeneralistSupervision:
+    def _start(self, budget: Budget) -> GeneralistSupervision:
         values = [segment.value for segment in self._project.segments]
         cache = EmbeddingCache(self._project.cache_dir / "embeddings")
         context = Context(examples(self._project, self._working), self._plan.device, cache.folder)
@@ -158,7 +162,11 @@ class Teaching:
         for case in cases:
             if case.name not in predictions:
                 predictions[case.name] = predict_probabilities(self._teacher, self._plan, case.image)
-        supervision.measure_trust(cases, predictions, self._rng)
+
+        def enough(seconds: float) -> bool:
+            return self._should_stop() or (not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit)
+
+        supervision.measure_trust(cases, predictions, self._rng, enough)
         for name in self._names:
             values_in_words = ", ".join(
                 f"{segment} {value:.2f}"
