@@ -5,8 +5,9 @@
     python Testing/benchmarks/plug_and_play.py --segments
     python Testing/benchmarks/plug_and_play.py --write
 
-Split, annotated cases and measurement are those of ``few_labels.py`` (ACDC: two annotated patients, four volumes), the
-budget is in processor seconds, so that two runs may share a machine. Each run is one line of
+Split, annotated cases and measurement are those of ``few_labels.py`` (ACDC: two annotated patients, four volumes), but
+with 30 unannotated cases and every second test case, to have time for all pairs; the budget is in processor seconds, so
+that two runs may share a machine. Each run is one line of
 ``results/plug_and_play.jsonl``; what is there is not run again. ``--segments`` compares the time of asking about one
 and about eight segments. ``--write`` makes plug_and_play.md of what there is.
 """
@@ -38,6 +39,7 @@ GENERALISTS = {
     "all": "nano,registration,random-walker,grow-cut",
 }
 ANNOTATED = {"hippocampus": 2, "left_atrium": 2, "acdc": 4}
+UNANNOTATED, EVERY = 30, 2
 KEY = ("data", "framework", "generalists", "choice", "minutes")
 
 
@@ -56,8 +58,14 @@ def annotated_patients(pool: list[str], labels: int, choice: int) -> list[str]:
 def run_all(options: argparse.Namespace) -> None:
     for module in (loop, supervision, teaching):
         module.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
-    if options.data == "acdc":
-        few_labels.annotated_cases = annotated_patients
+    whole, choose = few_labels.split, few_labels.annotated_cases
+    few_labels.annotated_cases = annotated_patients if options.data == "acdc" else choose
+
+    def fewer(data: str) -> tuple[list[str], list[str]]:
+        pool, test = whole(data)
+        return pool[: UNANNOTATED + ANNOTATED[data]], test
+
+    few_labels.split = fewer
     done = {tuple(result[key] for key in KEY) for result in results()}
     for choice in options.choices:
         for framework in options.frameworks:
@@ -65,7 +73,7 @@ def run_all(options: argparse.Namespace) -> None:
                 if (options.data, framework, generalists, choice, options.minutes) in done:
                     continue
                 arguments = SimpleNamespace(
-                    every=options.every, set=[], steps=None, minutes=options.minutes, framework=framework,
+                    every=EVERY, set=[], steps=None, minutes=options.minutes, framework=framework,
                     generalist=GENERALISTS[generalists], variant="", processor_time=True,
                 )  # fmt: skip
                 with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +183,6 @@ def main() -> None:
     parser.add_argument("--generalists", nargs="+", default=list(GENERALISTS), choices=list(GENERALISTS))
     parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=1.0)
-    parser.add_argument("--every", type=int, default=1, help="evaluate every n-th test case only")
     parser.add_argument("--segments", action="store_true")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
