@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-PATCH = 16
-CONFIGURATION = "3d_fullres_ps16"
+PATCH = 64
+CONFIGURATION = "3d_fullres_ps64"
 CHANNELS = 8
 # Image, segmentation so far, box +-, clicks +-, scribbles +-.
 IMAGE, SO_FAR, BOX, CLICK, NO_CLICK = 0, 1, 2, 4, 5
@@ -86,7 +86,7 @@ def write_folder(
 
     session  what the older file for the session holds; of a dictionary, the newer one
     beside   lies in the checkpoint beside the weights
-    patch    voxels along each axis; the package can only look closer at parts of an object with more than 48
+    patch    voxels along each axis
     image    the weight of the image
     """
     plans = {

@@ -54,7 +54,7 @@ def test_a_folder_becomes_one_file_that_holds_every_tensor_once(model, folder):
     path = folder / f"{NAME}.safetensors"
     assert card.source == "nnInteractive_v1.0/fold_0/checkpoint_final.pth"
     assert card.source_sha256 == weights.sha256_of(model / "fold_0" / "checkpoint_final.pth")
-    assert card.accepted and "CC BY-NC-SA 4.0" in card.licence and "16x16x16" in card.architecture
+    assert card.accepted and "CC BY-NC-SA 4.0" in card.licence and "64x64x64" in card.architecture
     assert card.sha256 == weights.sha256_of(path) and weights.require(NAME) == (path, card)
     weights.check(NAME)
     with safe_open(path, "pt") as file:
@@ -166,7 +166,9 @@ def test_folders_that_are_not_whole_are_told(model, tmp_path):
     add(model)
 
 
-def test_models_of_another_kind_are_told(model):
+def test_models_of_another_kind_are_told(model, tmp_path):
+    with pytest.raises(GeneralistError, match="not a model of nnInteractive: its patches are too small"):
+        add(write_folder(tmp_path / "small", patch=48))
     content = (model / "dataset.json").read_text()
     change(model / "dataset.json", channel_names={"0": "T1", "1": "T2"})
     with pytest.raises(GeneralistError, match="not a model of nnInteractive: it is for images with 2 channels"):
@@ -270,7 +272,7 @@ def test_a_flat_box_goes_through_the_middle_across_the_coarsest_axis(generalist)
 def test_a_network_that_knows_solid_boxes_gets_them(package, tmp_path):
     mapping = {"prev_seg": 0, "bbox2d": [1, 2], "bbox3d": [1, 2], "lasso": [1, 2], "points": [3, 4], "scribble": [5, 6]}
     newer = {"supported_interactions": {"bbox3d": True}, "channel_mapping": mapping, "interaction_channels": 6}
-    add(write_folder(tmp_path / "newer", session=newer, patch=64))
+    add(write_folder(tmp_path / "newer", session=newer))
     generalist = registry.create(NAME, Context())
     # Half-open, and partly outside the image.
     (answer,) = ask(generalist, Prompts(box=(-3.0, 5.5, 8.0, 4.0, 15.0, 40.0)))
@@ -308,6 +310,20 @@ def test_prompts_that_name_no_object_give_zeros(generalist):
     flat = Volume(np.full(SHAPE, 7, np.float32), Geometry.simple(SHAPE, (1.0, 1.0, 1.0)))
     assert not ask(generalist, clicks([5, 5, 5]), image=flat).any()
     assert ask(generalist).shape == (0, *SHAPE)
+    # Without contrast where it is not zero: nothing to scale by.
+    voxels = np.zeros(SHAPE, np.float32)
+    voxels[5:10, 5:10, 5:10] = 1000
+    (answer,) = ask(generalist, clicks([7, 7, 7]), image=Volume(voxels, Geometry.simple(SHAPE)))
+    assert answer.shape == SHAPE
+
+
+def test_prompts_as_large_as_the_image_and_images_of_one_slice(generalist):
+    everything = [Prompts(mask=np.ones(SHAPE, np.float32)), Prompts(box=(0, 0, 0, *SHAPE))]
+    mask, box = ask(generalist, *everything)
+    assert mask.all() and box[SHAPE[0] // 2 - 1].all()
+    slice_ = volume((1, 24, 28))
+    answers = ask(generalist, clicks([0, 7, 7]), Prompts(box=(0, 3, 3, 1, 9, 9)), image=slice_)
+    assert answers[0, 0, 7, 7] and answers[1].sum() == 36
 
 
 def test_broken_voxels_and_clicks_beside_the_image_do_no_harm(generalist):
@@ -318,7 +334,7 @@ def test_broken_voxels_and_clicks_beside_the_image_do_no_harm(generalist):
 
 
 def test_an_object_larger_than_a_patch_is_followed_the_same_way_each_time(package, tmp_path):
-    add(write_folder(tmp_path / "larger", patch=64, image=20.0))
+    add(write_folder(tmp_path / "larger", image=20.0))
     generalist = registry.create(NAME, Context())
     shape, block = (24, 26, 96), (slice(6, 18), slice(7, 19), slice(6, 88))
     image = volume(shape, bright=block)

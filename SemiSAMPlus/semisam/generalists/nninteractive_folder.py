@@ -19,6 +19,8 @@ from semisam.generalists.weights_import import Published
 # What the session must know, in newer folders and in older ones.
 SESSION_FILES = ("inference_info.json", "inference_session_class.json")
 _PLANS, _DATASET, _CHECKPOINT = "plans.json", "dataset.json", "checkpoint_final.pth"
+# The package looks closer at parts of an object with patches that overlap by this much on each side.
+_OVERLAP = 24
 _LARGEST_TEXT = 16 << 20
 _NETWORKS = re.compile(r"dynamic_network_architectures\.architectures\.(unet|residual_unet)\.[A-Z]\w*UNet")
 _PARTS = re.compile(r"torch\.nn\.(modules\.[a-z]+\.)?[A-Z]\w+")
@@ -39,6 +41,8 @@ def read(source: Path) -> Published:
     try:
         configuration = checkpoint.beside["init_args"]["configuration"]
         patch = plans["configurations"][configuration]["patch_size"]
+        if len(patch) != 3 or min(patch) <= 2 * _OVERLAP:
+            raise ValueError("its patches are too small")
         _check_names(plans["configurations"])
         _check_channels(dataset, session, checkpoint.tensors)
     except (KeyError, TypeError, AttributeError) as error:
