@@ -51,9 +51,12 @@ class AddingResult:
         """The problems in words, one line for each; empty when there are none."""
         if not self.problems:
             return ""
-        head = _("{added} images were added, {count} could not be used:").format(
-            added=len(self.added), count=len(self.problems)
-        )
+        added = len(self.added)
+        head = (
+            _("1 image was added, {count} could not be used:")
+            if added == 1
+            else _("{added} images were added, {count} could not be used:")
+        ).format(added=added, count=len(self.problems))
         # The sentence usually names the image.
         lines = [text if words in text else f"{words}: {text}" for words, text in self.problems]
         return "\n".join([head, *(f"- {line}" for line in lines)])

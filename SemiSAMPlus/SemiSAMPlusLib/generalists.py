@@ -80,16 +80,20 @@ class Generalists:
         name: str,
         file: Path,
         *,
+        accept_licence: bool = False,
         on_done: EventCallback | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Import the weights of ``name`` from a file; ``on_done`` takes their card: architecture, bytes, ..."""
+        """Import the weights of ``name`` from a file; ``on_done`` takes their card: architecture, bytes, ...
+
+        ``accept_licence`` says that the user has seen their licence and accepts it; some are refused without.
+        """
 
         def done(card: Event) -> None:
             self.refresh()
             call_safely(on_done, card)
 
-        fields = {"generalist": name, "file": file}
+        fields = {"generalist": name, "file": file, "accept_licence": accept_licence}
         return self._client.request("add-generalist", fields, on_done=done, on_error=on_error)
 
     def _on_described(self, answer: Event) -> None:

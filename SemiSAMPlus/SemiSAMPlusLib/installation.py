@@ -39,13 +39,15 @@ def consent_text(probe: PythonProbe) -> str:
     """What will be installed, how large it is and where it goes; to be agreed to."""
     torch = "torch" in probe.missing
     size = OTHERS_MEGABYTES + (TORCH_MEGABYTES if torch else 0)
+    if len(probe.missing) == 1:
+        what = _("SemiSAM+ needs the package {packages} in the Python of Slicer.")
+        where = _("It is downloaded from the Python package index and takes about {size} MB in {place}.")
+    else:
+        what = _("SemiSAM+ needs these packages in the Python of Slicer: {packages}.")
+        where = _("They are downloaded from the Python package index and take about {size} MB in {place}.")
     lines = [
-        _("SemiSAM+ needs these packages in the Python of Slicer: {packages}.").format(
-            packages=", ".join(probe.missing)
-        ),
-        _("They are downloaded from the Python package index and take about {size} MB in {place}.").format(
-            size=size, place=probe.site or _("the folder of Slicer")
-        ),
+        what.format(packages=", ".join(probe.missing)),
+        where.format(size=size, place=probe.site or _("the folder of Slicer")),
     ]
     if torch:
         lines.append(_("With an NVIDIA GPU, PyTorch takes up to 7 GB."))

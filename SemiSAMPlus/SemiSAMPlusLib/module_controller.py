@@ -65,7 +65,7 @@ class ModuleController:
         self.case_scene = CaseScene(scene, undo=EditorUndo(ui.segmentEditor), fit_views=_fit_views)
         self.shortcuts = Shortcuts(ui)
         self.project_panel = ProjectPanel(
-            ui, recent, self.open_project, self.make_sample_project, self._close_case_for_a_change
+            ui, recent, self.open_project, self.make_sample_project, self.close_project, self._close_case_for_a_change
         )
         self.cases_panel = CasesPanel(ui, self.open_case, self.current_case)
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
@@ -173,6 +173,9 @@ class ModuleController:
         else:
             self.session.close()
         self.session = None
+        parameters = self._parameters()
+        if parameters is not None:
+            parameters.projectPath = ""
         self._show_message(None)
 
     def close(self) -> None:

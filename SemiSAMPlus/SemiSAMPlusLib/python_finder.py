@@ -104,7 +104,11 @@ class PythonProbe:
                 'remove the folder "torch" of its packages first.'
             )
             return text.format(program=self.program)
-        text = _('"{program}" lacks {packages}: install them there, or set {variable} to a Python that has them.')
+        text = (
+            _('"{program}" lacks {packages}: install it there, or set {variable} to a Python that has it.')
+            if len(self.missing) == 1
+            else _('"{program}" lacks {packages}: install them there, or set {variable} to a Python that has them.')
+        )
         return text.format(program=self.program, packages=", ".join(self.missing), variable=VARIABLE)
 
 

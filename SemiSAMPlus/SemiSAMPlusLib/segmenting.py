@@ -113,8 +113,8 @@ class VolumeSegmentation:
         volume = None if handle is None else handle.get()
         if volume is not None:
             self._on_mask(volume, Path(str(event["mask"])))
-        words = _("{done} of {total} volumes").format(done=self._done, total=self._total)
-        self.progress.emit(self._done, self._total, words)
+        words = _("{done} of 1 volume") if self._total == 1 else _("{done} of {total} volumes")
+        self.progress.emit(self._done, self._total, words.format(done=self._done, total=self._total))
 
     def _on_error(self, error: WorkerError) -> None:
         text = "" if error.cancelled else error.text

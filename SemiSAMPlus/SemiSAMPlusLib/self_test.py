@@ -101,7 +101,7 @@ class Stories:
     def test_panel_without_a_project(self) -> None:
         """Buttons say what comes first."""
         ui = self.ui
-        for button in (ui.learnButton, ui.addCasesButton, ui.segmentsButton, ui.acceptButton):
+        for button in (ui.closeProjectButton, ui.learnButton, ui.addCasesButton, ui.segmentsButton, ui.acceptButton):
             self.assertFalse(button.enabled, button.text)
         self.assertIn("project", ui.addCasesButton.toolTip)
         for button in (ui.newProjectButton, ui.openProjectButton, ui.recentButton, ui.tryButton):

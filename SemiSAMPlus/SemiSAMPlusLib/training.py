@@ -14,6 +14,8 @@ from .worker_messages import Event, WorkerError
 
 # A few thousand lines; curves need no more, and reading them takes a moment only.
 _HISTORY_BYTES = 1 << 20
+# As many lines may be in the file already when the first one of a run is told.
+_TOLD_LATE = 50
 
 
 class TrainingState(Enum):
@@ -62,6 +64,8 @@ class TrainingMonitor:
     trust: dict[str, dict[str, float]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     changed: Signal = field(default_factory=Signal)
+    _file: Path | None = None
+    _begun: bool = False  # whether this run has told a line of its history
 
     @property
     def active(self) -> bool:
@@ -76,6 +80,7 @@ class TrainingMonitor:
         if state is TrainingState.STARTING:
             self.fraction, self.seconds_left, self.text = 0.0, None, ""
             self.problem, self.paused = None, False
+            self._begun = False
         self.changed.emit()
         return True
 
@@ -91,7 +96,12 @@ class TrainingMonitor:
             self.text = str(event.get("text") or "")
             self.changed.emit()
         elif kind == "metrics":
-            self._take_line({key: value for key, value in event.items() if key not in ("event", "id")})
+            line = {key: value for key, value in event.items() if key not in ("event", "id")}
+            if not self._begun:
+                self._begun = True
+                self._read_file()  # learning anew has begun another one
+            if line not in self.history[-_TOLD_LATE:]:
+                self._take_line(line)
             self.changed.emit()
 
     def finish(self, answer: Mapping[str, Any]) -> None:
@@ -114,10 +124,21 @@ class TrainingMonitor:
 
     def load_history(self, path: Path) -> None:
         """Read the lines that earlier runs left in ``log/history.jsonl``; damaged ones are passed over."""
+        self._file = path
+        self.reload_history()
+
+    def reload_history(self) -> None:
+        """Read them again, after the model was replaced: its curves are not those of the one before."""
+        self._read_file()
+        self.changed.emit()
+
+    def _read_file(self) -> None:
+        if self._file is None:
+            return
         self.history.clear()
         self.trust = {}
         try:
-            with path.open("rb") as file:
+            with self._file.open("rb") as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - _HISTORY_BYTES))
                 lines = file.read().decode("utf-8", "replace").splitlines()
@@ -130,7 +151,6 @@ class TrainingMonitor:
                 continue
             if isinstance(facts, dict):
                 self._take_line(facts)
-        self.changed.emit()
 
     def _take_line(self, facts: dict[str, Any]) -> None:
         self.history.append(facts)

@@ -62,13 +62,14 @@ class Card:
     def in_words(self) -> str:
         """Several lines for a person."""
         others = "" if self.other_cases is None else f" and {self.other_cases} unannotated"
+        cases = self.annotated_cases if self.other_cases is None else self.other_cases  # the number before the word
         taught = f", with the generalists {', '.join(self.generalists)}" if self.generalists else ""
         length = "" if self.seconds is None else f", the last one {duration(self.seconds)}"
         lines = [
             self.title,
             f"Segments: {', '.join(self.segments)}",
-            f"Learned from {self.annotated_cases} annotated{others} cases in {self.rounds} "
-            f"{'round' if self.rounds == 1 else 'rounds'} ({self.steps} steps{length})",
+            f"Learned from {self.annotated_cases} annotated{others} {_noun('case', cases)} in {self.rounds} "
+            f"{_noun('round', self.rounds)} ({self.steps} steps{length})",
             f"Framework: {self.framework or 'not known'}{taught}",
             *([f"Went on from: {self.origin}"] if self.origin else []),
             f"Trained: {self._date(self.trained)}; exported: {self._date(self.exported)}; engine {self.engine}",
@@ -82,19 +83,24 @@ class Card:
     def as_origin(self) -> str:
         """One line for the card of a model that goes on from this one."""
         title = self.title[:_LINE_LENGTH]
-        return f"{title}, {self.annotated_cases} annotated cases, trained {self._date(self.trained)}"
+        cases = f"{self.annotated_cases} annotated {_noun('case', self.annotated_cases)}"
+        return f"{title}, {cases}, trained {self._date(self.trained)}"
 
     def _quality(self) -> str:
         if self.confidence is None or self.lowest_confidence is None or self.highest_confidence is None:
             return "not known"
         return (
             f"{self.confidence:.2f} on average by its own estimate ({self.lowest_confidence:.2f} to "
-            f"{self.highest_confidence:.2f} on {self.proposals} cases without annotation)"
+            f"{self.highest_confidence:.2f} on {self.proposals} {_noun('case', self.proposals)} without annotation)"
         )
 
     @staticmethod
     def _date(text: str) -> str:
         return text[:10] or "not known"
+
+
+def _noun(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
 
 
 def _checked(value: Any, kind: str) -> Any:

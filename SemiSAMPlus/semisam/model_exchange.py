@@ -274,6 +274,7 @@ def _install(project: Project, model: ModelFile, network: nn.Module) -> str:
 
     folder, card = project.models_dir, model.card
     (folder / "training.json").unlink(missing_ok=True)
+    (project.log_dir / "history.jsonl").unlink(missing_ok=True)  # it tells of the model that was there before
     model.plan.save(folder / "plan.json")
     state = {
         "finished": True,

@@ -132,8 +132,9 @@ def test_a_model_is_replaced_only_when_asked_and_the_old_one_is_kept(trained: St
     before = weights(project)
     with pytest.raises(ModelError, match="--replace"):
         import_model(trained.project, file)
-    assert weights(project) == before
+    assert weights(project) == before and (project.log_dir / "history.jsonl").exists()
     imported = import_model(trained.project, file, replace_model=True)
+    assert not (project.log_dir / "history.jsonl").exists()  # the curves of a model that is no more
     assert imported.kept is not None and weights(project) != before
     again = import_model(trained.project, imported.kept, replace_model=True)
     assert weights(project) == before

@@ -93,6 +93,15 @@ def test_what_is_written_comes_back_and_the_same_model_makes_the_same_file(path:
     assert "2 annotated and 7 unannotated cases" in text and "CC BY 4.0" in text
 
 
+def test_one_case_is_not_many() -> None:
+    estimate = {"confidence": 0.9, "lowest_confidence": 0.8, "highest_confidence": 1.0}
+    card = replace(make_model().card, annotated_cases=1, other_cases=None, rounds=1, proposals=1, **estimate)
+    text = card.in_words()
+    assert "Learned from 1 annotated case in 1 round (" in text and "on 1 case without annotation" in text
+    assert "1 annotated case, trained" in card.as_origin()
+    assert "1 annotated and 1 unannotated case in" in replace(card, other_cases=1).in_words()
+
+
 def test_another_ending_and_a_place_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.semisam"):
         write_model(tmp_path / "liver.zip", make_model())

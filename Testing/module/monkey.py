@@ -266,7 +266,13 @@ class Monkey:
         self.host.open_module("SemiSAMPlus")
 
     def reopen(self) -> None:
-        """Open the same project again, as from the list of recent ones."""
+        """Open the same project again, as from the list of recent ones, or after closing it."""
+        if self.random.random() < 0.5:
+            self.log[-1] += " after closing"
+            self.host.dialogs.answers[:] = [True]  # if training runs
+            self.ui.closeProjectButton.click()
+            self.host.dialogs.answers.clear()
+            assert self.controller.session is None
         self.session = open_project(self.widget, self.host, self.session.project)
 
     def kill(self) -> None:

@@ -44,7 +44,7 @@ def restart(widget: Any, host: Any, session: Any, click: Click) -> None:
     assert "Restart" in text and "Traceback" not in text
     click(widget.ui.restartButton)
     assert host.process_events(until=lambda: session.state.value == "open", timeout=60)
-    assert not widget.ui.messageFrame.isVisible()
+    assert widget.ui.messageFrame.isHidden()
 
 
 # The engine dies ------------------------------------------------------------------------------------------------------

@@ -211,3 +211,22 @@ def test_imported_weights_are_at_hand_at_once(
     host.dialogs.answers.append(False)
     click(ui.addWeightsButton)
     assert "replaces what was imported from sam_med3d.safetensors" in host.dialogs.texts("confirmOkCancelDisplay")[-1]
+
+
+def test_a_licence_that_must_be_accepted_is_shown_and_its_acceptance_kept(
+    widget: Any, session: Any, host: Any, click: Callable[[Any], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ui, model = widget.ui, tmp_path / "nnInteractive_v1.0"
+    program = "import sys, pathlib, nninteractive_folder as f; f.write_folder(pathlib.Path(sys.argv[1]))"
+    engine_tests = Path(__file__).parents[1] / "engine"
+    subprocess.run([sys.executable, "-c", program, model], cwd=engine_tests, check=True)
+    select(widget, "nninteractive")
+    choose(monkeypatch, model / "fold_0" / "checkpoint_final.pth")
+    for answer in (False, True):
+        host.dialogs.answers.append(answer)
+        click(ui.addWeightsButton)
+        assert "Licence: CC BY-NC-SA 4.0, no commercial use" in host.dialogs.texts("confirmOkCancelDisplay")[-1]
+        assert answer or not weights.folder().exists()
+    wait_for_the_import(widget, host)
+    assert ui.messageLabel.text == "" and weights.find("nninteractive").accepted
+    assert "nninteractive" in ui.weightsLabel.text and "Nothing was imported" not in ui.weightsLabel.text

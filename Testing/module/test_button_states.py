@@ -22,6 +22,7 @@ restartButton          .       .         .          .     .     .         .     
 newProjectButton       x       x         x          x     x     x         x        x        x         x    x       x       x       x
 openProjectButton      x       x         x          x     x     x         x        x        x         x    x       x       x       x
 recentButton           x       x         x          x     x     x         x        x        x         x    x       x       x       x
+closeProjectButton     -       -         -          x     x     x         x        x        x         x    x       x       x       x
 tryButton              x       x         x          .     .     .         .        .        .         .    .       .       .       .
 addCasesButton         -       -         -          x     x     x         x        x        x         x    x       x       -       -
 segmentsButton         -       -         -          x     x     x         x        x        x         x    x       x       -       -

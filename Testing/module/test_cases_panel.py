@@ -134,7 +134,13 @@ def test_several_cases_are_removed_after_a_question_and_their_images_stay(
         "Remove case2, case4 from the project? The image files stay where they are."
     ]
     assert len(session.cases) == 5
-    host.dialogs.answers.append(True)
+    host.dialogs.answers[:] = [False, True]
+    select(widget, "case4")
+    click(ui.removeCaseButton)
+    assert host.dialogs.texts("confirmOkCancelDisplay")[1] == (
+        "Remove case4 from the project? The image file stays where it is."
+    )
+    select(widget, "case2", "case4")
     click(ui.removeCaseButton)
     assert host.process_events(until=lambda: len(session.cases) == 3, timeout=30)
     assert opened(widget) is None and rows(widget) == ["case0", "case1", "case3"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,3 +83,64 @@ def test_a_long_history_does_not_hold_up_the_window(training: Any) -> None:
     seconds = (time.process_time() - before) / 5
     print(f"curves of 4000 lines: {1000 * seconds:.1f} ms")
     assert seconds < 0.05
+
+
+def shown() -> dict[str, tuple[float, ...]]:
+    """The curves of the chart and their colors."""
+    import slicer
+
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    series = [chart.GetNthPlotSeriesNode(number) for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert len(series) == len(slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode"))
+    return {item.GetYColumnName(): tuple(item.GetColor()) for item in series}
+
+
+def test_curves_that_are_the_same_are_shown_once(widget: Any) -> None:
+    from SemiSAMPlusLib.curves import LearningCurves
+    from SemiSAMPlusLib.training import TrainingMonitor
+
+    training, curves = TrainingMonitor(), LearningCurves()
+    for step in (10, 20):
+        agreement = {"pseudo_label_agreement": 0.8 + step / 200}
+        training.history.append({"step": step, "loss_supervised": 1 / step, "loss": 1 / step, **agreement})
+    curves.update(training)
+    assert set(shown()) == {"loss", "pseudo_label_agreement"}
+    training.history.append({"step": 30, "loss_supervised": 0.03, "loss": 0.04, "loss_of_mine": 0.01, "other": 0.5})
+    curves.update(training)
+    colors = shown()
+    assert set(colors) == {"loss", "loss_supervised", "pseudo_label_agreement", "loss_of_mine", "other"}
+    assert len(set(colors.values())) == len(colors)
+    del training.history[-1]
+    curves.update(training)
+    assert set(shown()) == {"loss", "pseudo_label_agreement"}
+    curves.clear()
+
+
+def write_lines(path: Path, *lines: dict[str, Any]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_learning_anew_begins_with_empty_curves_and_going_on_does_not(widget: Any, tmp_path: Path) -> None:
+    from SemiSAMPlusLib.training import TrainingMonitor, TrainingState
+
+    path, training = tmp_path / "history.jsonl", TrainingMonitor()
+    old = [{"round": 0, "step": step, "loss": 0.9, "trust": {"nano": {"head": 0.5}}} for step in (10, 20, 30)]
+    write_lines(path, *old)
+    training.load_history(path)
+    more = {"round": 0, "step": 40, "loss": 0.7}
+    write_lines(path, *old, more)
+    training.go(TrainingState.STARTING)
+    training.take({"event": "started", "id": "1", "pid": 1})
+    training.take({"event": "metrics", "id": "1", **more})
+    assert training.history == [*old, more] and training.trust
+    training.finish({})
+
+    # The engine may be a line ahead of what it has told.
+    fresh = [{"round": 0, "step": step, "loss": 0.5} for step in (10, 20)]
+    write_lines(path, *fresh)
+    training.go(TrainingState.STARTING)
+    for line in fresh:
+        training.take({"event": "metrics", "id": "2", **line})
+    assert training.history == fresh and not training.trust
+    training.take({"event": "metrics", "id": "2", "round": 0, "step": 30, "loss": 0.4})
+    assert training.curve("loss") == ([10, 20, 30], [0.5, 0.5, 0.4])

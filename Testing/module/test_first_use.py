@@ -181,6 +181,21 @@ def test_consent_tells_packages_size_and_place_and_no_means_no(
     assert installing.calls == [] and not made.ready
 
 
+@pytest.mark.parametrize(
+    ("missing", "consent", "remedy"),
+    [
+        (("monai",), "needs the package monai in the Python of Slicer.\nIt is downloaded", "install it there"),
+        (("torch", "monai"), "packages in the Python of Slicer: torch, monai.\nThey are", "install them there"),
+    ],
+)
+def test_one_package_is_not_many(host: Any, missing: tuple[str, ...], consent: str, remedy: str) -> None:
+    from SemiSAMPlusLib.installation import consent_text
+    from SemiSAMPlusLib.python_finder import PythonProbe
+
+    probe = PythonProbe("py", "PythonSlicer", versions={name: "" for name in missing})
+    assert consent in consent_text(probe) and remedy in probe.text()
+
+
 def test_torch_comes_by_its_extension_and_the_rest_by_packaging(
     panel: Any, look: Any, python: FakePython, host: Any, click: Any, installing: Recorder, extension: Any
 ) -> None:

@@ -32,6 +32,20 @@ def test_before_it_starts_it_says_with_what_on_what_and_how_long(widget: Any, se
     assert label.text == f"2 annotated and 3 other cases, 2.5 minutes, on {cpu}."
 
 
+@pytest.mark.parametrize(
+    ("cases", "minutes", "words"),
+    [
+        (3, 1.0, "2 annotated and 1 other case, 1 minute, on "),
+        (2, 1.5, "2 annotated and 0 other cases, 1.5 minutes, on "),
+    ],
+)
+def test_one_is_not_many(widget: Any, host: Any, tmp_path: Path, cases: int, minutes: float, words: str) -> None:
+    images = make_images(tmp_path / "few", cases)
+    open_project(widget, host, make_project(tmp_path / "project of few", images, annotated=2).path)
+    widget._parameterNode.minutes = minutes
+    assert widget.ui.learnSummaryLabel.text.startswith(words)
+
+
 def test_between_rounds_it_says_what_waits_for_review(widget: Any, host: Any, tmp_path: Path) -> None:
     images = make_images(tmp_path / "others", 4)
     open_project(widget, host, make_project(tmp_path / "proposed", images, annotated=1, proposed=2).path)
@@ -81,6 +95,56 @@ def test_trust_is_told_in_words_for_each_generalist_and_segment(
     assert table.item(1, 1).toolTip() == "registration with tail: 0.90 of 1"
     assert not table.isHidden()
     screenshot("trust", widget.parent)
+
+
+def test_the_curves_come_and_go_with_their_button_and_the_layout_stays(
+    widget: Any, session: Any, host: Any, click: Callable[[Any], None], screenshot: Callable[..., Path]
+) -> None:
+    import slicer
+
+    button, manager, layouts = widget.ui.showCurvesButton, slicer.app.layoutManager(), slicer.vtkMRMLLayoutNode
+    plain, with_plot = layouts.SlicerLayoutConventionalView, layouts.SlicerLayoutConventionalPlotView
+    before = manager.layout
+    manager.setLayout(plain)
+    assert not button.enabled and not button.checked
+    for step in range(10, 200, 10):
+        agreement = {"pseudo_label_agreement": 0.9 - 4 / step}
+        line = {"step": step, "loss": 8 / step, "loss_supervised": 6 / step, **agreement}
+        session.jobs.training.take({"event": "metrics", **line})
+    click(button)
+    assert manager.layout == with_plot and button.checked
+    assert host.process_events(until=lambda: False, timeout=0.5) is False
+    screenshot("curves", host.application.window)
+    click(button)
+    assert manager.layout == plain and not button.checked
+    # Slicer's own choice of layouts shows and hides them as well.
+    manager.setLayout(with_plot)
+    assert button.checked
+    manager.setLayout(layouts.SlicerLayoutFourUpView)
+    assert not button.checked
+
+    # A plot of somebody else's gives its place only for a while.
+    theirs = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "theirs")
+    slicer.modules.plots.logic().ShowChartInLayout(theirs)
+    other = manager.layout
+    (view,) = slicer.util.getNodesByClass("vtkMRMLPlotViewNode")
+    assert view.GetPlotChartNode() is theirs
+    assert host.process_events(until=lambda: not button.checked, timeout=5)
+    click(button)
+    assert manager.layout == other and button.checked and view.GetPlotChartNode() is not theirs
+    click(button)
+    assert manager.layout == other and not button.checked and view.GetPlotChartNode() is theirs
+
+    # Neither a closed scene nor a closed project leaves an empty plot that cannot be hidden.
+    manager.setLayout(plain)
+    click(button)
+    slicer.mrmlScene.Clear(False)
+    assert not button.checked
+    click(button)
+    assert button.checked
+    widget.controller.close_project()
+    assert manager.layout == plain and not button.checked and not button.enabled
+    manager.setLayout(before)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(4.6, "5 s"), (150, "2 min 30 s"), (3900, "1 h 05 min")])

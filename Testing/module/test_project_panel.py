@@ -102,7 +102,17 @@ def test_good_files_become_cases_and_all_others_are_told_in_one_list(
         (missing, "does not exist"),
     ):
         assert any(str(path) in line and words in line for line in shown[0].splitlines()), (path, shown[0])
-    assert "Traceback" not in shown[0] and not widget.ui.addingFrame.isVisible()
+    assert "Traceback" not in shown[0] and widget.ui.addingFrame.isHidden()
+    assert widget.ui.projectLabel.text == f"{project.project}: 2 cases; structure: organ"
+
+
+def test_one_added_image_is_told_as_one(
+    widget: Any, project: Any, add: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    good = write(tmp_path / "a.nii.gz")
+    (shown,) = add("Image files", (str(good), str(tmp_path / "missing.mha")))
+    assert shown.startswith("1 image was added, 1 could not be used:")
+    assert widget.ui.projectLabel.text == f"{project.project}: 1 case; structure: organ"
 
 
 def test_files_of_one_name_in_several_folders_are_told_apart(

@@ -147,6 +147,7 @@ def test_a_volume_that_was_never_saved_is_segmented_beside_it_in_its_study(
     assert not ui.segmentFrame.isHidden() and not ui.segmentButton.enabled
     wait(widget, host)
     assert ui.messageLabel.text == "" and ui.segmentFrame.isHidden()
+    assert ui.segmentLabel.text == "1 of 1 volume"
     result = widget.controller.segment_panel.result(volume)
     assert result.GetName() == "ct segmentation"
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
@@ -212,7 +213,7 @@ def test_all_loaded_volumes_are_segmented_but_nothing_that_is_no_image(
     action(ui.segmentAllButton, "All loaded").trigger()
     wait(widget, host)
     assert all(voxels_of(panel.result(volume), volume).any() for volume in volumes)
-    assert [done for done, total, _ in seen if total == 3 and done] == [1, 2, 3]
+    assert [words for done, total, words in seen if total == 3 and done] == [f"{n} of 3 volumes" for n in (1, 2, 3)]
     assert not leftovers(temporary)
 
     monkeypatch.setattr("SemiSAMPlusLib.panels.segment_panel.ask_for_volumes", lambda nodes, *more: nodes[1:2])
@@ -356,9 +357,13 @@ def test_a_model_replaces_another_only_after_asking_and_says_where_that_is(
     (question,) = host.dialogs.texts("confirmOkCancelDisplay")
     assert "models/previous" in question and "Ellipsoids" in question
     assert session.model == before and not (session.project / "models" / "previous").exists()
+    assert session.jobs.training.history and ui.showCurvesButton.enabled
     host.dialogs.answers.append(True)
     click(ui.importModelButton)
     assert host.process_events(until=lambda: session.model != before, timeout=120)
+    # The curves were those of the model before, also when the project is opened again.
+    assert not session.jobs.training.history and not ui.showCurvesButton.enabled
+    assert not (session.project / "log" / "history.jsonl").exists()
     (kept,) = (session.project / "models" / "previous").iterdir()
     assert str(kept) in ui.modelLabel.text
 

@@ -35,7 +35,7 @@ def test_the_panel_opens_without_torch_and_says_what_to_do(widget: Any, screensh
     assert ui.projectLabel.text == "No project is open."
     assert not ui.learnButton.enabled and ui.learnButton.toolTip.endswith("Open a project first")
     assert not ui.addCasesButton.enabled and not ui.acceptButton.enabled
-    assert not ui.setupFrame.isVisible() and not ui.messageFrame.isVisible()
+    assert ui.setupFrame.isHidden() and ui.messageFrame.isHidden()
     screenshot("empty-panel", widget.parent)
 
 
@@ -135,11 +135,11 @@ def test_a_killed_engine_is_told_in_words_and_restarted(
     ui = widget.ui
     os.kill(project.client._process.pid, signal.SIGKILL)
     assert host.process_events(until=lambda: project.state.value == "failed", timeout=30)
-    assert ui.messageLabel.text and "Traceback" not in ui.messageLabel.text
+    assert ui.messageLabel.text and "Traceback" not in ui.messageLabel.text and not ui.messageFrame.isHidden()
     assert not ui.learnButton.enabled
     click(ui.restartButton)
     assert host.process_events(until=lambda: project.state.value == "open", timeout=60)
-    assert len(project.cases) == 5 and not ui.messageFrame.isVisible()
+    assert len(project.cases) == 5 and ui.messageFrame.isHidden()
 
 
 def test_closing_the_scene_in_the_middle_keeps_the_work(widget: Any, project: Any, host: Any) -> None:

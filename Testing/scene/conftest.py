@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from event_loop import EventLoop
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the engine keeps weights: not where this computer's user has imported some, which tests would find."""
+    folder = tmp_path_factory.mktemp("data") / "weights"
+    os.environ["SEMISAMPLUS_WEIGHTS"] = str(folder)
+    return folder
 
 
 @pytest.fixture

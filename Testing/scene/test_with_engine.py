@@ -121,6 +121,13 @@ def test_a_case_from_click_to_annotation_and_back(desk: Desk, tmp_path: Path) ->
     assert not desk.session.pending.path("a", finished=True).exists()
 
 
+def test_the_engine_keeps_weights_in_a_folder_of_the_tests(desk: Desk, weights_folder: Path) -> None:
+    folders: list[str] = []
+    desk.client.request("generalists", on_done=lambda answer: folders.append(answer["folder"]))
+    desk.wait(lambda: folders)
+    assert folders == [str(weights_folder)]
+
+
 def test_accept_reject_and_undo_reach_the_project(desk: Desk, tmp_path: Path) -> None:
     mask = tmp_path / "b.seg.nrrd"
     labels = np.zeros(images.SHAPE, np.uint8)

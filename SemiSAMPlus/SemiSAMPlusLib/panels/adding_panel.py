@@ -11,6 +11,7 @@ import slicer
 
 from ..adding_cases import AddingResult, Candidate, CaseAdding
 from ..buttons import allow
+from ..file_drop import FileDrop
 from ..i18n import _
 from ..image_files import ENDINGS, images_in
 from ..project_session import ProjectSession
@@ -22,7 +23,7 @@ _SHOWN_PROBLEMS = 12
 
 
 class AddingPanel(Panel):
-    """Wires the button "Add cases", its menu, and the progress below it."""
+    """Wires the button "Add cases", its menu, the progress below it, and what is dropped on the table of cases."""
 
     def __init__(self, ui: Any) -> None:
         super().__init__(ui)
@@ -39,6 +40,7 @@ class AddingPanel(Panel):
         ):
             self._menu.addAction(text).connect("triggered(bool)", _without_argument(action))
         ui.cancelAddingButton.connect("clicked(bool)", self._on_cancel)
+        self._drop = FileDrop(ui.casesTable.viewport(), lambda: not self._why_not(writes=True), self.add_dropped)
         self.show()
 
     def set_session(self, session: ProjectSession | None) -> None:
@@ -54,6 +56,10 @@ class AddingPanel(Panel):
     def add_files(self, paths: Sequence[Path]) -> None:
         """Add image files and DICOM folders as cases, named like them."""
         self._add([Candidate.of_path(path) for path in paths])
+
+    def add_dropped(self, paths: Sequence[Path]) -> None:
+        """Add files as they are, and of folders all images."""
+        self.add_files([image for path in paths for image in (_images_in(path) if path.is_dir() else [path])])
 
     def add_volumes(self, nodes: Sequence[Any]) -> None:
         """Add volumes of the scene: by their file, or, if there is none that holds them, copied into the project."""
@@ -73,18 +79,8 @@ class AddingPanel(Panel):
 
     def _on_folder(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(self._ui.addCasesButton, _("A folder of images"))
-        if not folder:
-            return
-        try:
-            found = images_in(Path(folder))
-        except OSError as error:
-            text = _("{folder} cannot be read ({reason}).").format(folder=folder, reason=error.strerror or error)
-            slicer.util.errorDisplay(text)
-            return
-        if not found:
-            text = _("{folder} holds no NIfTI, NRRD or MetaImage file and no DICOM series.").format(folder=folder)
-            slicer.util.warningDisplay(text)
-        self.add_files(found)
+        if folder:
+            self.add_files(_images_in(Path(folder)))
 
     def _on_series(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(self._ui.addCasesButton, _("The folder of one DICOM series"))
@@ -129,6 +125,20 @@ class AddingPanel(Panel):
             if more > 0:
                 shown.append(_("... and {count} more").format(count=more))
             slicer.util.warningDisplay("\n".join(shown), detailedText=text)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder; the user is told when there are none."""
+    try:
+        found = images_in(folder)
+    except OSError as error:
+        text = _("{folder} cannot be read ({reason}).").format(folder=folder, reason=error.strerror or error)
+        slicer.util.errorDisplay(text)
+        return []
+    if not found:
+        text = _("{folder} holds no NIfTI, NRRD or MetaImage file and no DICOM series.").format(folder=folder)
+        slicer.util.warningDisplay(text)
+    return found
 
 
 def _candidate(node: Any) -> Candidate:

@@ -131,13 +131,16 @@ class AdvancedPanel(Panel):
         self._news = ""
         self._activity = _("The weights of {name} are being checked and imported...").format(name=info.name)
         self.show()
-        session.generalists.add(info.name, Path(file), on_done=self._on_added, on_error=self._on_error)
+        session.generalists.add(
+            info.name, Path(file), accept_licence=True, on_done=self._on_added, on_error=self._on_error
+        )
 
     def _on_added(self, card: Event) -> None:
         text = _("{name} is at hand now: {architecture}, {size} MB.")
         size = f"{float(card.get('bytes', 0)) / 1e6:.0f}"
         self._activity = ""
-        self._news = text.format(name=card.get("generalist"), architecture=card.get("architecture"), size=size)
+        told = text.format(name=card.get("generalist"), architecture=card.get("architecture"), size=size)
+        self._news = str(card.get("remedy") or told)  # the weights may be here, and a package missing
         self.show()
 
     def _on_error(self, error: WorkerError) -> None:

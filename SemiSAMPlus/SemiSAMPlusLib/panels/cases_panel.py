@@ -109,7 +109,11 @@ class CasesPanel(Panel):
         shown = ", ".join(names[:_SHOWN_NAMES])
         if len(names) > _SHOWN_NAMES:
             shown = _("{names} and {count} more").format(names=shown, count=len(names) - _SHOWN_NAMES)
-        text = _("Remove {names} from the project? The image files stay where they are.").format(names=shown)
-        if slicer.util.confirmOkCancelDisplay(text):
+        text = (
+            _("Remove {names} from the project? The image file stays where it is.")
+            if len(names) == 1
+            else _("Remove {names} from the project? The image files stay where they are.")
+        )
+        if slicer.util.confirmOkCancelDisplay(text.format(names=shown)):
             for name in names:
                 session.remove_case(name)

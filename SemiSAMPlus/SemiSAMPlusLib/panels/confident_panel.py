@@ -106,7 +106,12 @@ class ConfidentPanel(Panel):
             self._asked += 1
             session.take_back(item.before, on_done=self._on_taken_back, on_error=self._on_error)
         if kept:
-            self._tell(_("These cases were changed since and stay as they are: {cases}.").format(cases=", ".join(kept)))
+            text = (
+                _("{cases} was changed since and stays as it is.")
+                if len(kept) == 1
+                else _("These cases were changed since and stay as they are: {cases}.")
+            )
+            self._tell(text.format(cases=", ".join(kept)))
         self.show()
 
     def _on_taken_back(self, case: CaseInfo) -> None:

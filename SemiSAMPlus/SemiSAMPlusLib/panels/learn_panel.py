@@ -42,6 +42,10 @@ class LearnPanel(Panel):
         ui.showCurvesButton.connect("clicked(bool)", self._on_curves)
         ui.showLogButton.connect("clicked(bool)", self._on_log)
         ui.trustTable.setEditTriggers(qt.QTableWidget.NoEditTriggers)
+        self._layouts = slicer.app.layoutManager()  # None without a main window
+        self._follow_layout = lambda *arguments: self._on_layout()
+        if self._layouts is not None:
+            self._layouts.connect("layoutChanged(int)", self._follow_layout)
         self.show()
 
     def set_session(self, session: ProjectSession | None) -> None:
@@ -58,6 +62,8 @@ class LearnPanel(Panel):
     def close(self) -> None:
         """Before the widget goes away."""
         self._timer.stop()
+        if self._layouts is not None:
+            self._layouts.disconnect("layoutChanged(int)", self._follow_layout)
         self.set_session(None)
 
     def show(self) -> None:
@@ -80,9 +86,13 @@ class LearnPanel(Panel):
         if session is not None:
             ui.learnProgressBar.value = round(100 * session.jobs.training.fraction)
         ui.learnStatusLabel.text = self._status()
-        trained = session is not None and bool(session.jobs.training.history)
-        allow(ui.showCurvesButton, None if trained else _("There was no training yet"))
+        self._show_curves_button()
         self._allow_log()
+
+    def _show_curves_button(self) -> None:
+        trained = self._session is not None and bool(self._session.jobs.training.history)
+        allow(self._ui.showCurvesButton, None if trained else _("There was no training yet"))
+        self._ui.showCurvesButton.checked = self._curves.visible
 
     def _allow_log(self) -> None:
         allow(self._ui.showLogButton, None if self._log else _("The engine has reported nothing yet"))
@@ -92,11 +102,13 @@ class LearnPanel(Panel):
             return _("Open a project first.")
         if annotated == 0:
             return _("Annotate at least one case, then press Learn.")
-        minutes = self._options().minutes or 10.0
-        return _("{annotated} annotated and {others} other cases, {minutes} minutes, on {device}.").format(
-            annotated=annotated,
-            others=len(self._session.cases) - annotated,
-            minutes=f"{minutes:g}",
+        others = len(self._session.cases) - annotated
+        minutes = f"{self._options().minutes or 10.0:g}"
+        one, many = _("{annotated} annotated and 1 other case"), _("{annotated} annotated and {others} other cases")
+        time = _("1 minute") if minutes == "1" else _("{minutes} minutes")
+        return _("{cases}, {time}, on {device}.").format(
+            cases=(one if others == 1 else many).format(annotated=annotated, others=others),
+            time=time.format(minutes=minutes),
             device=self._device(),
         )
 
@@ -136,7 +148,17 @@ class LearnPanel(Panel):
 
     def _on_curves(self, checked: bool = False) -> None:
         self._draw()
-        self._curves.show()
+        if self._curves.visible:
+            self._curves.hide()
+        else:
+            self._curves.show()
+        self._show_curves_button()
+
+    def _on_layout(self) -> None:
+        self._show_curves_button()
+        # Whose chart the plot shows is decided only after that.
+        if not self._timer.active:
+            self._timer.start()
 
     def _on_log(self, checked: bool = False) -> None:
         slicer.util.infoDisplay(_("What the engine reported:"), detailedText="\n".join(self._log))
@@ -160,6 +182,7 @@ class LearnPanel(Panel):
             return
         training = self._session.jobs.training
         self._curves.update(training)
+        self._show_curves_button()
         self._show_trust(training.trust)
 
     def _show_trust(self, trust: dict[str, dict[str, float]]) -> None:

@@ -127,6 +127,7 @@ class ModelPanel(Panel):
             text += " " + _("The one before is in {path}.").format(path=kept)
         self._end(text)
         if self._session is not None:
+            self._session.jobs.training.reload_history()
             self._session.refresh()
 
     # Both -------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Project: make, open, open again, and one to try with."""
+"""Project: make, open, open again, close, and one to try with."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class ProjectPanel(Panel):
 
     open_project         opens a folder; with segments it makes the project first
     make_sample_project  makes a project to try with in a new folder, and opens it
+    close_project        closes the open project; a training that runs saves what it has learned
     close_case           closes the open case and returns what opens it again
     """
 
@@ -36,11 +37,12 @@ class ProjectPanel(Panel):
         recent: RecentProjects,
         open_project: Callable[[Path, Sequence[SegmentInfo] | None], None],
         make_sample_project: Callable[[Path], None],
+        close_project: Callable[[], None],
         close_case: Callable[[], Callable[[], None]],
     ) -> None:
         super().__init__(ui)
         self._recent, self._open_project, self._make_sample_project = recent, open_project, make_sample_project
-        self._close_case = close_case
+        self._close_project, self._close_case = close_project, close_case
         self._activity = ""
         self._adding = AddingPanel(ui)
         self._recent_menu = qt.QMenu(ui.recentButton)
@@ -49,6 +51,7 @@ class ProjectPanel(Panel):
         self._recent_menu.connect("aboutToShow()", self._fill_recent)
         ui.newProjectButton.connect("clicked(bool)", self._on_new)
         ui.openProjectButton.connect("clicked(bool)", self._on_open)
+        ui.closeProjectButton.connect("clicked(bool)", self._on_close)
         ui.tryButton.connect("clicked(bool)", self._on_try)
         ui.segmentsButton.connect("clicked(bool)", self._on_segments)
         self.show()
@@ -61,6 +64,7 @@ class ProjectPanel(Panel):
     def show(self) -> None:
         """Bring the texts up to date."""
         self._ui.projectLabel.text = self._ui.projectLabel.toolTip = self._activity or self._project_in_words()
+        allow(self._ui.closeProjectButton, None if self._session is not None else _("No project is open"))
         allow(self._ui.segmentsButton, self._why_not(writes=True))
         allow(self._ui.tryButton, self._activity or None)
         self._ui.tryButton.visible = self._session is None
@@ -82,9 +86,12 @@ class ProjectPanel(Panel):
             return _("Opening {folder}...").format(folder=session.project)
         if session.state is not SessionState.OPEN:
             return _("{folder} could not be opened.").format(folder=session.project)
-        names = ", ".join(segment.name for segment in session.segments)
-        text = _("{folder}: {count} cases; structures: {names}")
-        return text.format(folder=session.project, count=len(session.cases), names=names)
+        names, count = ", ".join(segment.name for segment in session.segments), len(session.cases)
+        cases = _("1 case") if count == 1 else _("{count} cases")
+        structures = _("structure: {names}") if len(session.segments) == 1 else _("structures: {names}")
+        return _("{folder}: {cases}; {structures}").format(
+            folder=session.project, cases=cases.format(count=count), structures=structures.format(names=names)
+        )
 
     def _fill_recent(self) -> None:
         self._recent_menu.clear()
@@ -121,6 +128,14 @@ class ProjectPanel(Panel):
             slicer.util.errorDisplay(text.format(folder=folder))
         elif folder:
             self._open_project(Path(folder), None)
+
+    def _on_close(self, checked: bool = False) -> None:
+        session = self._session
+        if session is not None and session.jobs.training.active:
+            question = _("Training runs: stop it and close the project? It goes on when you press Learn the next time.")
+            if not slicer.util.confirmOkCancelDisplay(question):
+                return
+        self._close_project()
 
     def _on_segments(self, checked: bool = False) -> None:
         session = self._opened

@@ -21,7 +21,12 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_parser(actions, common, "list", run_list, "tell which generalists are at hand, and how to get the others")
     add = add_parser(actions, common, "add", run_add, "import the weights of a generalist from a file of its publisher")
     add.add_argument("name", metavar="NAME", help="of the generalist: see semisam generalists list")
-    add.add_argument("file", metavar="FILE", type=Path, help="the checkpoint (.pth, .pt or .safetensors)")
+    add.add_argument(
+        "file", metavar="FILE", type=Path, help="the checkpoint (.pth, .pt or .safetensors), or the folder of the model"
+    )
+    add.add_argument(
+        "--accept-licence", action="store_true", help="say that you accept the licence of the weights; some demand it"
+    )
     add_parser(actions, common, "verify", run_verify, "check that imported weights are what they were when imported")
 
 
@@ -50,15 +55,20 @@ def run_add(arguments: argparse.Namespace, console: Console) -> int:
     known = [other for other, entry in ENTRIES.items() if entry.needs_weights]
     if name not in known:
         raise UsageError(f'"{arguments.name}" takes no weights: choose from {", ".join(known)}.')
-    if not source.is_file():
+    if not source.is_file() and not (source.is_dir() and ENTRIES[name].folder):
         raise UsageError(f'"{source}" is not a file: correct its path.')
 
+    from semisam.generalists.registry import missing
     from semisam.generalists.weights_import import import_weights
 
-    card = import_weights(name, source)
-    console.say(f"{name} is at hand: {card.architecture}, {card.bytes / 1e6:.0f} MB, imported from {card.source}.")
+    card = import_weights(name, source, arguments.accept_licence)
+    still = missing(name)
+    state = "imported" if still else "at hand"
+    console.say(f"{name} is {state}: {card.architecture}, {card.bytes / 1e6:.0f} MB, imported from {card.source}.")
     console.say(f"Licence: {card.licence}. SHA-256 of the file: {card.source_sha256}")
-    console.result(card.to_dict())
+    if still:
+        console.say(still)
+    console.result({**card.to_dict(), "remedy": still})
     return 0
 
 

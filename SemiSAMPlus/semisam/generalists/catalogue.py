@@ -18,7 +18,10 @@ class Entry:
     source   where its publisher offers the weights; empty if it needs none
     layout   "module:function" that checks the tensors of a weights file: {name: shape} -> the architecture in words,
              raises ValueError with what does not fit
-    package  Python package that it needs beside those of SemiSAM+, and the extra that installs it
+    folder   "module:function" for weights that are offered as a folder; it reads and checks that: Path -> Published
+             (see weights_import.py), raises GeneralistError
+    accept   the address of the licence, if it must be accepted in so many words before the weights are imported
+    package  Python package (or the part of one) that it needs beside those of SemiSAM+, and the extra that installs it
     note     what a reader of its results has to know
     """
 
@@ -26,6 +29,8 @@ class Entry:
     licence: str
     source: str = ""
     layout: str = ""
+    folder: str = ""
+    accept: str = ""
     package: str = ""
     extra: str = ""
     note: str = ""
@@ -36,7 +41,10 @@ class Entry:
 
     @property
     def package_missing(self) -> bool:
-        return bool(self.package) and importlib.util.find_spec(self.package) is None
+        try:
+            return bool(self.package) and importlib.util.find_spec(self.package) is None
+        except ModuleNotFoundError:  # what it is a part of
+            return True
 
 
 _MED3D = "semisam.generalists.sam_med3d_network:check_layout"
@@ -83,7 +91,23 @@ ENTRIES = {
         **_SEGMENT_ANYTHING,
         note="trained with boxes only",
     ),
+    "nninteractive": Entry(
+        "nnInteractive, 3D, CT, MR, PET and more",
+        "CC BY-NC-SA 4.0, no commercial use",
+        "a model folder of MIC-DKFZ/nnInteractive (Hugging Face); its fold_0/checkpoint_final.pth stands for all of it",
+        folder="semisam.generalists.nninteractive_folder:read",
+        accept="https://creativecommons.org/licenses/by-nc-sa/4.0",
+        package="nnInteractive.inference.inference_session",
+        extra="nninteractive",
+        note="trained on more than 120 public data sets: look there before you call data unseen; answers yes or no",
+    ),
 }
+
+
+def add_command(name: str) -> str:
+    """What to type to import the weights of the generalist ``name``."""
+    entry = ENTRIES.get(name)
+    return f"semisam generalists add {name} {'FOLDER' if entry and entry.folder else 'FILE'}"
 
 
 def remedy(name: str) -> str:
@@ -95,5 +119,5 @@ def remedy(name: str) -> str:
     if entry.package_missing:
         steps.append(f'pip install "semisam[{entry.extra}]"')
     if entry.needs_weights:
-        steps += [f"get {entry.source}", f"semisam generalists add {name} FILE"]
+        steps += [f"get {entry.source}", add_command(name)]
     return ", then: ".join(steps)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class StoredTensor:
 class Checkpoint:
     """The content of a checkpoint; ``tensors`` are those of its state dictionary, by name.
 
+    ``beside`` is the dictionary of the whole file: plain values, StoredTensor, and stand-ins that hold nothing.
+
     Raises GeneralistError for files that are no checkpoints, damaged, or want to run something.
     """
 
@@ -95,18 +97,20 @@ class Checkpoint:
             raise GeneralistError(_no_archive(path)) from error
         except Exception as error:  # whatever a broken or hostile pickle may lead to
             raise GeneralistError(f'"{path}" is damaged ({error}): get the file again from its publisher.') from error
+        self.beside: Mapping[Any, Any] = content if isinstance(content, Mapping) else {}
         self.tensors = _state_dictionary(content)
         if not self.tensors:
             raise GeneralistError(f'"{path}" holds no weights: choose the checkpoint that its publisher offers.')
 
-    def read(self) -> dict[str, torch.Tensor]:
-        """The tensors themselves, as float32 where they are numbers of another precision.
+    def read(self, names: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+        """The tensors themselves, or those in ``names``, as float32 where they are numbers of another precision.
 
         Raises GeneralistError when the file is damaged.
         """
         try:
             with zipfile.ZipFile(self._path) as archive:
-                return {name: self._tensor(archive, stored) for name, stored in self.tensors.items()}
+                wanted = self.tensors if names is None else names
+                return {name: self._tensor(archive, self.tensors[name]) for name in wanted}
         except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
             raise GeneralistError(
                 f'"{self._path}" is damaged ({error}): get the file again from its publisher.'
@@ -138,7 +142,7 @@ def _state_dictionary(content: Any) -> dict[str, StoredTensor]:
     """The tensors by name: of the file itself, or of the dictionary in it under one of the usual names."""
     places = [content]
     if isinstance(content, Mapping):
-        places += [content.get(name) for name in ("model_state_dict", "state_dict", "model")]
+        places += [content.get(name) for name in ("model_state_dict", "state_dict", "model", "network_weights")]
     for place in places:
         if isinstance(place, Mapping):
             found = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from semisam.errors import GeneralistError
 from semisam.generalists import weights
-from semisam.generalists.catalogue import ENTRIES, Entry, remedy
+from semisam.generalists.catalogue import ENTRIES, Entry
 
 if TYPE_CHECKING:  # the names of the generalists are told before anything slow is loaded
     from semisam.generalists.base import Context, Generalist
@@ -29,6 +29,7 @@ GENERALISTS = {
     "seganypet": "semisam.generalists.sam_med3d:SegAnyPET",
     "sam": "semisam.generalists.sam_slices:Sam",
     "medsam": "semisam.generalists.sam_slices:MedSam",
+    "nninteractive": "semisam.generalists.nninteractive:NnInteractive",
 }
 
 _logger = logging.getLogger(__name__)
@@ -46,13 +47,14 @@ def at_hand() -> list[str]:
 
 def missing(name: str) -> str:
     """Why a generalist that is described in the catalogue cannot work on this computer, in words; "" if it can."""
+    entry = ENTRIES[name]
     try:
-        if ENTRIES[name].needs_weights:
+        if entry.needs_weights:
             weights.require(name)
     except GeneralistError as error:
         return str(error)
-    if ENTRIES[name].package_missing:
-        return f'The generalist "{name}" needs a Python package: {remedy(name)}.'
+    if entry.package_missing:
+        return f'The generalist "{name}" needs a Python package: pip install "semisam[{entry.extra}]".'
     return ""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from semisam.errors import GeneralistError
 from semisam.files.atomic import write_json
-from semisam.generalists.catalogue import remedy
+from semisam.generalists.catalogue import ENTRIES, add_command, remedy
 
 VARIABLE = "SEMISAMPLUS_WEIGHTS"
 SCHEMA = 1
@@ -33,6 +33,7 @@ class Card:
     source         name of the file they were imported from, and its hash (SHA-256)
     sha256, bytes  of the safetensors file
     imported       date, ISO 8601
+    accepted       whether the user said that they accept the licence; some demand it (see ``catalogue.Entry.accept``)
     """
 
     generalist: str
@@ -44,6 +45,7 @@ class Card:
     bytes: int
     imported: str
     schema: int = SCHEMA
+    accepted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,7 +80,7 @@ def find(name: str) -> Card | None:
             raise GeneralistError(
                 f'The weights in "{path}" are from a newer SemiSAM+: install that, or {_again(name)}.'
             )
-        card = Card(**{field.name: data[field.name] for field in fields(Card)})
+        card = Card(**{field.name: data[field.name] for field in fields(Card) if field.name in data})
         size = path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GeneralistError(
@@ -94,6 +96,8 @@ def require(name: str) -> tuple[Path, Card]:
     card = find(name)
     if card is None:
         raise GeneralistError(f'The weights of "{name}" are not on this computer: {remedy(name)}.')
+    if ENTRIES[name].accept and not card.accepted:
+        raise GeneralistError(f'The licence of "{name}" has not been accepted: {_again(name)}.')
     return weights_file(name), card
 
 
@@ -128,4 +132,4 @@ def sha256_of(path: Path) -> str:
 
 
 def _again(name: str) -> str:
-    return f"import it again with semisam generalists add {name} FILE"
+    return f"import it again with {add_command(name)}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,35 +19,54 @@ from semisam.generalists.checkpoint import Checkpoint
 from semisam.generalists.weights import Card
 
 
-def import_weights(name: str, source: Path) -> Card:
-    """Make the weights in ``source`` (.pth, .pt or .safetensors) those of the generalist ``name``.
+@dataclass(frozen=True)
+class Published:
+    """What a publisher offers, read and checked.
 
-    Earlier ones are replaced. Raises GeneralistError when the file is not what the generalist needs.
+    file          the one that holds the weights, and what to call it on the card
+    architecture  in words
+    notes         texts that the network cannot be made without; they go into the header of the safetensors file
+    """
+
+    file: Path
+    title: str
+    tensors: dict[str, torch.Tensor]
+    architecture: str
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def import_weights(name: str, source: Path, accepted: bool = False) -> Card:
+    """Make the weights in ``source`` those of the generalist ``name``: .pth, .pt, .safetensors, or a folder of models.
+
+    ``accepted`` tells that the user has accepted their licence. Earlier weights are replaced. Raises GeneralistError
+    when the licence must be accepted and is not, or when the file is not what the generalist needs.
     """
     entry = ENTRIES[name]
-    if source.suffix.lower() == ".safetensors":
-        tensors = _read_safetensors(source)
-        architecture = _check(name, source, {key: tuple(tensor.shape) for key, tensor in tensors.items()})
-    else:
-        checkpoint = Checkpoint(source)
-        architecture = _check(name, source, {key: stored.shape for key, stored in checkpoint.tensors.items()})
-        tensors = checkpoint.read()
+    if entry.accept and not accepted:
+        raise GeneralistError(
+            f'The weights of "{name}" have the licence {entry.licence}. Read it at {entry.accept}; if you accept it, '
+            "import them with --accept-licence."
+        )
+    published = _function(entry.folder)(source) if entry.folder else _read(name, source)
+    tensors = published.tensors
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise GeneralistError(f'"{source}" holds numbers that are not finite: get the file again from its publisher.')
     path = weights.weights_file(name)
     try:
-        from_hash = weights.sha256_of(source)
+        from_hash = weights.sha256_of(published.file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, tensors, {"generalist": name, "licence": entry.licence, "source_sha256": from_hash})
+        about = {"generalist": name, "licence": entry.licence, "source_sha256": from_hash}
+        _write(path, tensors, {**published.notes, **about})
         card = Card(
             generalist=name,
-            architecture=architecture,
+            architecture=published.architecture,
             licence=entry.licence,
-            source=source.name,
+            source=published.title,
             source_sha256=from_hash,
             sha256=weights.sha256_of(path),
             bytes=path.stat().st_size,
             imported=date.today().isoformat(),
+            accepted=accepted,
         )
         weights.write_card(card)
     except OSError as error:
@@ -55,10 +77,26 @@ def import_weights(name: str, source: Path) -> Card:
     return card
 
 
+def _read(name: str, source: Path) -> Published:
+    """A file of weights."""
+    if source.suffix.lower() == ".safetensors":
+        tensors = _read_safetensors(source)
+        architecture = _check(name, source, {key: tuple(tensor.shape) for key, tensor in tensors.items()})
+    else:
+        checkpoint = Checkpoint(source)
+        architecture = _check(name, source, {key: stored.shape for key, stored in checkpoint.tensors.items()})
+        tensors = checkpoint.read()
+    return Published(source, source.name, tensors, architecture)
+
+
+def _function(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
 def _check(name: str, source: Path, shapes: dict[str, tuple[int, ...]]) -> str:
-    module, _, function = ENTRIES[name].layout.partition(":")
     try:
-        architecture: str = getattr(importlib.import_module(module), function)(shapes)
+        architecture: str = _function(ENTRIES[name].layout)(shapes)
     except ImportError as error:
         raise GeneralistError(
             f'The generalist "{name}" needs the Python package "{error.name}": pip install '

@@ -241,6 +241,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
     "add-generalist": (
         Field("generalist", "the name of a generalist", _text, required=True),
         Field("file", _PATH, _path, required=True),
+        Field("accept_licence", "true or false", _boolean),
     ),
     "encode": _SUBJECT,
     "prompt": (

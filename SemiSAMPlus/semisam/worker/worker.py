@@ -199,7 +199,8 @@ class Worker:
     def _add_generalist(self, ticket: Ticket) -> None:
         request = ticket.request
         name, file = str(request["generalist"]), str(request["file"])
-        self._jobs.queue(ticket, ["generalists", "add", "--json", "--", name, file])
+        accept = ["--accept-licence"] if request.values.get("accept_licence") else []
+        self._jobs.queue(ticket, ["generalists", "add", "--json", *accept, "--", name, file])
 
     def _cancel(self, ticket: Ticket) -> None:
         target = self._desk.get(ticket.request["target"])
