@@ -321,11 +321,8 @@ class ProjectSession:
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Undo the last accept or reject of a case, which was as in ``before``."""
+        """Undo the last accept of a case, which was as in ``before``; the engine need not have answered that yet."""
         name = before.name
-        now = self.cases.get(name)
-        if now is not None and now.annotation == before.annotation:
-            return self.take_back_reject(name, on_done=on_done, on_error=on_error)
         if before.annotation is None:
             return self._change("remove-annotation", {"case": name}, on_done, on_error)
         # Not "restore-annotation": that makes half-done work a finished annotation.
