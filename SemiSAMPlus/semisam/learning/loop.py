@@ -133,8 +133,9 @@ class _Round:
         self.last_log = self.last_checkpoint = self.last_look = time.monotonic()
 
     def run(self) -> dict[str, Any]:
-        annotated, unannotated = len(self.working.annotated), len(self.working.unannotated)
-        self._say(f"Learning from {annotated} annotated and {unannotated} unannotated cases on {self.plan.device}.")
+        annotated = _cases(len(self.working.annotated), "annotated")
+        unannotated = _cases(len(self.working.unannotated), "unannotated")
+        self._say(f"Learning from {annotated} and {unannotated} on {self.plan.device}.")
         while self.budget.fraction < 1 and not self.should_stop():
             start = time.monotonic()
             self._step()
@@ -260,7 +261,7 @@ class _Round:
         for name in before | set(self.working.annotated):
             self.sampler.forget(name)
         self.teaching.annotations_changed()
-        self._say(f"Annotations have changed: learning from {len(self.working.annotated)} annotated cases now.")
+        self._say(f"Annotations have changed: learning from {_cases(len(self.working.annotated), 'annotated')} now.")
 
     def _propose(self) -> int:
         single = [_is_single(self.working, index + 1) for index in range(len(self.plan.segments))]
@@ -361,3 +362,7 @@ def _is_single(working: WorkingSet, label: int) -> bool:
         if len(sizes) > 1 and sizes.max() < 0.95 * sizes.sum():
             return False
     return True
+
+
+def _cases(count: int, kind: str) -> str:
+    return f"1 {kind} case" if count == 1 else f"{count} {kind} cases"

@@ -90,9 +90,12 @@ def _running_minutes(history: Sequence[Line]) -> list[float]:
 
 
 def _draw_losses(panel: Axes, history: Sequence[Line], minutes: Sequence[float]) -> None:
+    drawn: list[list[float | None]] = []
     for color, (key, label) in zip(_COLORS, _LOSSES, strict=False):
         values = [line.get(key) for line in history]
-        if any(value is not None for value in values):
+        # With annotated cases alone, all together is the same curve.
+        if any(value is not None for value in values) and values not in drawn:
+            drawn.append(values)
             _curve(panel, minutes, _smoothed(values), color, label)
     panel.set_title("Loss")
     panel.set_ylim(bottom=0)
