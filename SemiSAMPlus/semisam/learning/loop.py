@@ -25,6 +25,7 @@ from semisam.learning.frameworks.registry import check_framework, resolve_framew
 from semisam.learning.frameworks.running import Frameworks
 from semisam.learning.history import History
 from semisam.learning.losses import generalist_loss
+from semisam.learning.pace import Pace
 from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.teaching import Teaching
@@ -109,6 +110,9 @@ class _Round:
         self.budget, self.round = self._resume(state)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
         self.schedule = Schedule(self.plan, self.budget)
+        # With a budget in steps nothing depends on a clock, and another number of threads adds in another order.
+        adapts = self.plan.device == "cpu" and not self.budget.in_steps
+        self.pace = Pace(self.plan.threads if adapts else 1)
         # After a resumption other patches are drawn than were drawn before.
         self.rng = np.random.default_rng([options.seed, self.round, self.budget.steps])
         self.frameworks = Frameworks(Setting(self.plan, self.rng), own)
@@ -142,6 +146,7 @@ class _Round:
             framework = self._framework(len(self.working.annotated))
             self.teaching.after_step(self.schedule, time.monotonic() - start, framework.uses_unlabelled)
             self.budget.seconds += time.monotonic() - start
+            self.pace.after_step()
             self._after_step()
         finished = self.budget.fraction >= 1
         self._checkpoint(finished)
