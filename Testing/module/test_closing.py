@@ -58,11 +58,19 @@ def test_closing_while_it_learns_asks_and_learning_goes_on_the_next_time(
     widget._parameterNode.minutes, widget._parameterNode.generalists = 5.0, ["registration"]
     click(ui.learnButton)
     assert host.process_events(until=lambda: bool(session.jobs.training.history), timeout=120)
-    host.dialogs.answers[:] = [False, True]
-    click(ui.closeProjectButton)
-    (question,) = host.dialogs.texts("confirmOkCancelDisplay")
-    assert question.startswith("Training runs: stop it and close the project?")
-    assert controller.session is session and session.jobs.training.active
+    host.dialogs.answers[:] = [False, False, False, False, True]
+    panel = controller.project_panel
+    for leave in (
+        lambda: click(ui.newProjectButton),
+        lambda: click(ui.openProjectButton),
+        lambda: panel._on_recent(tmp_path / "another"),
+        lambda: click(ui.closeProjectButton),
+    ):
+        leave()
+        assert controller.session is session and session.jobs.training.active
+    questions = host.dialogs.texts("confirmOkCancelDisplay")
+    assert len(questions) == 4
+    assert all(question.startswith("Training runs: stop it and close the project?") for question in questions)
     click(ui.closeProjectButton)
     assert controller.session is None
     assert host.process_events(until=lambda: session.client.state.value == "stopped", timeout=30)

@@ -101,11 +101,17 @@ class ProjectPanel(Panel):
             action.enabled = path in there
             if not action.enabled:
                 action.toolTip = _("This folder is not there, or no project any more.")
-            action.connect("triggered(bool)", lambda checked=False, chosen=path: self._open_project(chosen, None))
+            action.connect("triggered(bool)", lambda checked=False, chosen=path: self._on_recent(chosen))
         if not self._recent.all():
             self._recent_menu.addAction(_("No project was open yet")).enabled = False
 
+    def _on_recent(self, path: Path) -> None:
+        if self._may_leave():
+            self._open_project(path, None)
+
     def _on_new(self, checked: bool = False) -> None:
+        if not self._may_leave():
+            return
         folder = qt.QFileDialog.getExistingDirectory(self._ui.newProjectButton, _("An empty folder for the project"))
         if not folder:
             return
@@ -122,6 +128,8 @@ class ProjectPanel(Panel):
             self._open_project(Path(folder), segments)
 
     def _on_open(self, checked: bool = False) -> None:
+        if not self._may_leave():
+            return
         folder = qt.QFileDialog.getExistingDirectory(self._ui.openProjectButton, _("The folder of the project"))
         if folder and not _is_project(Path(folder)):
             text = _("{folder} is not a project: choose a folder with a project.json, or press New.")
@@ -130,12 +138,16 @@ class ProjectPanel(Panel):
             self._open_project(Path(folder), None)
 
     def _on_close(self, checked: bool = False) -> None:
+        if self._may_leave():
+            self._close_project()
+
+    def _may_leave(self) -> bool:
+        """Whether the open project may be closed: the user is asked while it learns."""
         session = self._session
-        if session is not None and session.jobs.training.active:
-            question = _("Training runs: stop it and close the project? It goes on when you press Learn the next time.")
-            if not slicer.util.confirmOkCancelDisplay(question):
-                return
-        self._close_project()
+        if session is None or not session.jobs.training.active:
+            return True
+        question = _("Training runs: stop it and close the project? It goes on when you press Learn the next time.")
+        return bool(slicer.util.confirmOkCancelDisplay(question))
 
     def _on_segments(self, checked: bool = False) -> None:
         session = self._opened
