@@ -52,11 +52,7 @@ class SamMed3D:
         from semisam.specialists.hardware import detect
 
         self._device = torch.device(detect(context.device).device)
-        if file is None:
-            file, card = weights.require(self.name)
-            digest = card.sha256
-        else:
-            digest = weights.sha256_of(file)
+        file, digest = weights.chosen(self.name, file)
         self._network = _load(file, self.name).to(self._device)
         self._side = 16 * self._network.sizes.tokens
         self.fingerprint = f"{self.name}-{_VERSION}-{digest[:16]}"

@@ -52,11 +52,7 @@ class Sam:
         from semisam.specialists.hardware import detect
 
         hardware = detect(context.device)
-        if file is None:
-            file, card = weights.require(self.name)
-            digest = card.sha256
-        else:
-            digest = weights.sha256_of(file)
+        file, digest = weights.chosen(self.name, file)
         if context.automatic and hardware.device == "cpu":
             raise GeneralistError(
                 "Without a GPU it takes seconds for every slice: name it with --generalist to use it all the same."

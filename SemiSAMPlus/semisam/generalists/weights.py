@@ -101,6 +101,17 @@ def require(name: str) -> tuple[Path, Card]:
     return weights_file(name), card
 
 
+def chosen(name: str, file: Path | None = None) -> tuple[Path, str]:
+    """The weights to work with, those that were imported unless ``file`` is named, and their SHA-256.
+
+    Raises GeneralistError as ``require`` does.
+    """
+    if file is not None:
+        return file, sha256_of(file)
+    path, card = require(name)
+    return path, card.sha256
+
+
 def check(name: str) -> None:
     """Read the weights of ``name`` and compare their hash. Raises GeneralistError when they are missing or changed."""
     path, card = require(name)

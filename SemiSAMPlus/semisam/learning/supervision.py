@@ -101,16 +101,15 @@ class GeneralistSupervision:
         say, or all of them gated off.
         """
         wanted = self._turn(case.name)
-        fused, agreements = PseudoLabel.nothing(prediction[1:].shape) if before is None else before.copied(), []
-        for index, answer in self._fused(case, prediction, wanted, rng).items():
-            for kept, new in zip((fused.probability, fused.uncertainty, fused.valid), answer[:3], strict=True):
-                kept[index] = new
-            fused.trust[index] = answer[3]
-            if answer[2].any():
-                agreements.append(agreement(answer[0][None], prediction[1 + index][None])[0])
-        if not fused.valid.any():
+        answer, trust = self._fused(case, prediction, wanted, rng)
+        label = PseudoLabel.nothing(prediction[1:].shape) if before is None else before.copied()
+        label.probability[wanted], label.uncertainty[wanted] = answer.probability, answer.uncertainty
+        label.valid[wanted], label.trust[wanted] = answer.valid, trust
+        if not label.valid.any():
             return None
-        return fused, float(np.mean(agreements)) if agreements else 0.0
+        said = answer.valid.any((1, 2, 3))
+        agreements = agreement(answer.probability, prediction[1:][wanted])[said]
+        return label, float(np.mean(agreements)) if said.any() else 0.0
 
     def _turn(self, name: str) -> list[int]:
         """The segments whose turn it is at this visit to a case."""
@@ -120,19 +119,18 @@ class GeneralistSupervision:
         return sorted({(first + offset) % count for offset in range(min(_AT_ONCE, count))})
 
     def _fused(
-        self, case: WorkingCase, prediction: np.ndarray, wanted: Sequence[int], rng: np.random.Generator
-    ) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, float]]:
-        """For each of the ``wanted`` segments: probability, uncertainty, valid (k, j, i), and trust."""
-        rows = list(wanted)
-        shape = (len(rows), *prediction.shape[1:])
+        self, case: WorkingCase, prediction: np.ndarray, wanted: list[int], rng: np.random.Generator
+    ) -> tuple[Answer, np.ndarray]:
+        """What the trusted generalists say together of the ``wanted`` segments, and the trust in each of these."""
+        shape = (len(wanted), *prediction.shape[1:])
         weight_sum, probability_sum, uncertainty_sum = (np.zeros(shape, np.float32) for _ in range(3))
-        trust = np.zeros(len(rows), np.float32)
+        trust = np.zeros(len(wanted), np.float32)
         for generalist in self._generalists:
-            measured = self.trust.of(generalist.name)[rows]
+            measured = self.trust.of(generalist.name)[wanted]
             if not measured.max() > 0:
                 continue
-            answer = self._ask(generalist, case, prediction, self.trust.best_grouping(generalist.name), rows, rng)
-            agreed = agreement(answer.probability, prediction[1:][rows])
+            answer = self._ask(generalist, case, prediction, self.trust.best_grouping(generalist.name), wanted, rng)
+            agreed = agreement(answer.probability, prediction[1:][wanted])
             gated = (measured * np.clip((agreed - _GATE[0]) / (_GATE[1] - _GATE[0]), 0, 1)).astype(np.float32)
             weight = gated[:, None, None, None] * np.exp(-answer.uncertainty / self._plan.uncertainty_temperature)
             weight *= answer.valid
@@ -142,10 +140,7 @@ class GeneralistSupervision:
             trust = np.maximum(trust, gated)
         valid = weight_sum > 1e-4
         scale = np.where(valid, 1 / np.maximum(weight_sum, 1e-4), 0)
-        fused = zip(probability_sum * scale, uncertainty_sum * scale, valid, trust, strict=True)
-        return {
-            index: (one, doubt, said, float(much)) for index, (one, doubt, said, much) in zip(rows, fused, strict=True)
-        }
+        return Answer(probability_sum * scale, uncertainty_sum * scale, valid), trust
 
     def register(self, case: WorkingCase, annotated: dict[str, WorkingCase]) -> Shape | None:
         """Register the case; returns its shape for the annotated ones to borrow, if registration is trusted.
@@ -202,11 +197,8 @@ class GeneralistSupervision:
         """What it says of the ``wanted`` segments, in their order, to prompts made from ``prediction``."""
         segments, rows = prediction[1:], {index: row for row, index in enumerate(wanted)}
         shape = (len(rows), *segments.shape[1:])
-        probability, uncertainty, valid = (
-            np.zeros(shape, np.float32),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, bool),
-        )
+        probability, uncertainty = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        valid = np.zeros(shape, bool)
         count = self._plan.perturbed_prompts
         if len(segments) > _AT_ONCE:
             count = max(2, round(_OF_MANY * count))
