@@ -52,20 +52,23 @@ SEED = 2026
 def split(data: str) -> tuple[list[str], list[str]]:
     """Names of the pool and of the test cases. ACDC is split by patient, of whom each has two volumes."""
     names = sorted(path.name.removesuffix(".nii.gz") for path in (DATA / data / "images").glob("*.nii.gz"))
-    groups = sorted({name.partition("_")[0] if data == "acdc" else name for name in names})
+    groups = sorted({patient(name) for name in names})
     order = [groups[index] for index in np.random.default_rng(SEED).permutation(len(groups))]
     pool = set(order[: SETS[data][1]])
-    in_pool = [(name.partition("_")[0] if data == "acdc" else name) in pool for name in names]
-    return (
-        [name for name, inside in zip(names, in_pool, strict=True) if inside],
-        [name for name, inside in zip(names, in_pool, strict=True) if not inside],
-    )
+    return [name for name in names if patient(name) in pool], [name for name in names if patient(name) not in pool]
+
+
+def patient(name: str) -> str:
+    """Whose volume this is: those of ACDC are "patient001_frame01" and the like, two of each; others are one each."""
+    return name.partition("_frame")[0]
 
 
 def annotated_cases(pool: list[str], labels: int, choice: int) -> list[str]:
-    """The first ``labels`` of a random order, so that the 2 of a choice contain its 1."""
-    order = np.random.default_rng([SEED, choice]).permutation(len(pool))
-    return sorted(pool[index] for index in order[:labels])
+    """All volumes of the first ``labels`` patients of a random order, so that the 2 of a choice contain its 1."""
+    patients = sorted({patient(name) for name in pool})
+    order = np.random.default_rng([SEED, choice]).permutation(len(patients))
+    chosen = {patients[index] for index in order[:labels]}
+    return [name for name in pool if patient(name) in chosen]
 
 
 def make_project(folder: Path, data: str, annotated: list[str], pool: list[str]) -> Project:
@@ -129,7 +132,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         scores.append(dice(prediction.mask.voxels, reference.voxels, project.segments))
         confidences.append(prediction.confidence)
     table = np.array(scores)
-    unannotated = len(pool) - labels
+    unannotated = len(pool) - len(annotated_cases(pool, labels, choice))
     project.reload()
     proposals = []
     for name in project.cases:
