@@ -1,13 +1,14 @@
 """Pre-training of nano: worlds, simulated prompts, and runs that can be stopped, resumed and repeated."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from semisam.errors import TrainingError
+from semisam.errors import GeneralistError, TrainingError
 from semisam.generalists.base import Context
 from semisam.generalists.nano import Nano
 from semisam.generalists.nano_network import NanoNetwork, click_maps, depth_to_space, space_to_depth
@@ -149,6 +150,25 @@ def test_other_seeds_give_other_weights(tmp_path):
         pretrain(tmp_path / str(seed), steps=1, seed=seed, workers=0, recipe=TINY)
     first, second = (load_file(tmp_path / name / "nano.safetensors") for name in ("0", "1"))
     assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_can_start_from_the_weights_of_an_earlier_one(tmp_path):
+    pretrain(tmp_path / "earlier", steps=2, workers=0, recipe=TINY)
+    earlier = tmp_path / "earlier" / "nano.safetensors"
+    still = replace(TINY, learning_rate=0.0, weight_decay=0.0)
+    pretrain(tmp_path / "later", steps=1, workers=0, recipe=still, start_from=earlier)
+    first, second = load_file(earlier), load_file(tmp_path / "later" / "nano.safetensors")
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=0, msg=name)
+    pretrain(tmp_path / "later", steps=2, workers=0, resume=True)  # with the recipe of the run
+    state = json.loads((tmp_path / "later" / "checkpoint.json").read_text())
+    assert state["started_from"] and state["recipe"]["learning_rate"] == 0.0
+    with pytest.raises(TrainingError, match="either --resume or --start-from"):
+        pretrain(tmp_path / "later", steps=3, resume=True, start_from=earlier)
+    with pytest.raises(GeneralistError, match="missing"):
+        pretrain(tmp_path / "other", steps=1, recipe=TINY, start_from=tmp_path / "nothing.safetensors")
+    with pytest.raises(TrainingError, match="widths"):
+        pretrain(tmp_path / "other", steps=1, start_from=earlier)
 
 
 def test_the_weights_of_a_run_can_be_used_at_once_and_its_log_read(tmp_path):

@@ -64,6 +64,9 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     length.add_argument("--steps", type=count, help="length of the run in steps, earlier parts included")
     pretrain.add_argument("--seed", type=natural, default=0)
     pretrain.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    pretrain.add_argument(
+        "--start-from", metavar="FILE", type=Path, help="begin with the weights of an earlier run (nano.safetensors)"
+    )
     pretrain.add_argument("--workers", type=count, default=1, help="processes that make volumes (1)")
     pretrain.add_argument("--threads", type=count, default=1, help="threads of the training itself (1)")
     pretrain.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
@@ -175,6 +178,7 @@ def run_pretrain(arguments: argparse.Namespace, console: Console) -> int:
             steps=arguments.steps,
             seed=arguments.seed,
             resume=arguments.resume,
+            start_from=arguments.start_from,
             workers=arguments.workers,
             threads=arguments.threads,
             device=arguments.device,

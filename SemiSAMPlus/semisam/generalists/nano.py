@@ -71,7 +71,7 @@ class Nano:
         hardware = detect(context.device)
         self._device = torch.device(hardware.device)
         self._bfloat16 = hardware.bfloat16
-        self._network, digest = _load(weights or weights_path())
+        self._network, digest = load_network(weights or weights_path())
         self._network.to(self._device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.fingerprint = f"nano-{_VERSION}-{digest}"
 
@@ -249,7 +249,8 @@ class _Search:
         return self.window
 
 
-def _load(path: Path) -> tuple[NanoNetwork, str]:
+def load_network(path: Path) -> tuple[NanoNetwork, str]:
+    """The network of a safetensors file, without gradient, and a digest of the file. Raises GeneralistError."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():

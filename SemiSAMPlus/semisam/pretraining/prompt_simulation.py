@@ -34,7 +34,7 @@ class SimulatedPrompts:
 
 
 KINDS = ("click", "clicks", "box", "box and click", "mask", "mask and click")
-SHARES = (0.18, 0.16, 0.15, 0.05, 0.38, 0.08)
+SHARES = (0.20, 0.18, 0.20, 0.04, 0.32, 0.06)
 
 
 def first_prompts(

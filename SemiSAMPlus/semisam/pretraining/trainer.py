@@ -27,6 +27,7 @@ from torch import Tensor
 
 from semisam.errors import TrainingError
 from semisam.files.atomic import replacing, write_text
+from semisam.generalists.nano import load_network
 from semisam.generalists.nano_network import NanoNetwork
 from semisam.pretraining.batches import Sample, make_sample, prompt_maps
 from semisam.pretraining.pool import WorldPool
@@ -69,6 +70,16 @@ class Recipe:
     another_object: float = 0.45
     bfloat16: bool = True
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Recipe:
+        """What ``asdict`` made, also after a way through JSON."""
+        stages = tuple(Stage(**stage) for stage in data["stages"])
+        return cls(**{**data, "stages": stages, "widths": tuple(data["widths"])})
+
+
+CONTINUED = Recipe(stages=(Stage(0.45, 32, 6), Stage(1.0, 40, 4)), learning_rate=1e-3, decay_from=0.1)
+"""For a network that was trained before: no small grids any more, and a learning rate that falls from the start."""
+
 
 def pretrain(
     output: str | Path,
@@ -77,6 +88,7 @@ def pretrain(
     seed: int = 0,
     resume: bool = False,
     *,
+    start_from: Path | None = None,
     workers: int = 1,
     threads: int = 1,
     device: str = "cpu",
@@ -92,6 +104,8 @@ def pretrain(
     minutes | steps   length of the whole run, earlier parts included; give one of the two
     seed              of weights, worlds and prompts
     resume            go on from the checkpoint in ``output`` instead of starting anew
+    start_from        weights of an earlier run (nano.safetensors) to begin with; without a ``recipe`` it is then that
+                      of a network that knows the small grids already
     workers, threads  processes that make volumes, threads of the training itself
     on_event          gets {"event": "progress", "fraction", "seconds_left", "text"} and {"event": "metrics", ...}
     should_stop       asked after every step; a run that is stopped can be resumed
@@ -105,13 +119,19 @@ def pretrain(
     if (minutes is not None and minutes <= 0) or (steps is not None and steps <= 0):
         raise TrainingError("The length of the pre-training must be greater than zero.")
     torch.set_num_threads(threads)
-    run = _Run(Path(output), seed, recipe or Recipe(), torch.device(device))
+    if resume and start_from is not None:
+        raise TrainingError("A run that is resumed has its weights already: give either --resume or --start-from.")
+    folder = Path(output)
     if resume:
-        run.load()
-    elif (run.folder / CHECKPOINT).exists():
+        run = _Run.load(folder, seed, recipe, torch.device(device))
+    elif (folder / CHECKPOINT).exists():
         raise TrainingError(
-            f'The folder "{run.folder}" already holds a run: go on with --resume, or choose another folder.'
+            f'The folder "{folder}" already holds a run: go on with --resume, or choose another folder.'
         )
+    else:
+        run = _Run(folder, seed, recipe or (Recipe() if start_from is None else CONTINUED), torch.device(device))
+        if start_from is not None:
+            run.start_from(start_from)
     emit = on_event or (lambda event: None)
     started, before, last_saved = time.monotonic(), run.seconds, time.monotonic()
     stopped = False
@@ -153,6 +173,7 @@ class _Run:
         )
         self.step = self.samples = 0
         self.seconds = self.loss = 0.0
+        self.started_from = ""  # digest of the weights that the run began with
         self.recent: list[dict[str, float]] = []
 
     def worlds_needed(self) -> int:
@@ -238,7 +259,13 @@ class _Run:
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        counters = {"step": self.step, "samples": self.samples, "seconds": round(self.seconds, 3), "loss": self.loss}
+        counters: dict[str, Any] = {
+            "step": self.step,
+            "samples": self.samples,
+            "seconds": round(self.seconds, 3),
+            "loss": self.loss,
+            "started_from": self.started_from,
+        }
         identity = {"schema": SCHEMA, "seed": self.seed, "recipe": asdict(self.recipe)}
         text = json.dumps({**identity, **counters}, indent=2)
         _write_tensors(self.folder / CHECKPOINT, tensors, {"state": text})
@@ -247,35 +274,50 @@ class _Run:
         _write_tensors(self.folder / WEIGHTS, weights, {"nano": json.dumps(card)})
         write_text(self.folder / STATE, text)
 
-    def load(self) -> None:
+    def start_from(self, weights: Path) -> None:
+        """Begin with the weights of an earlier run. Raises GeneralistError for a file that is missing or damaged."""
+        earlier, digest = load_network(weights)
+        if earlier.widths != tuple(self.recipe.widths):
+            raise TrainingError(f'The network in "{weights}" has the widths {earlier.widths}, not those of the recipe.')
+        self.network.load_state_dict(earlier.state_dict())
+        self.average.load_state_dict(earlier.state_dict())
+        self.started_from = digest
+
+    @classmethod
+    def load(cls, folder: Path, seed: int, recipe: Recipe | None, device: torch.device) -> _Run:
+        """The run in ``folder``, with its own recipe, of which ``recipe`` must be an equal if it is given."""
         try:
-            with safe_open(self.folder / CHECKPOINT, "pt") as file:
+            with safe_open(folder / CHECKPOINT, "pt") as file:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except FileNotFoundError:
-            raise TrainingError(f'There is no run to resume in "{self.folder}": start it without --resume.') from None
+            raise TrainingError(f'There is no run to resume in "{folder}": start it without --resume.') from None
         except (ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise TrainingError(f'The checkpoint in "{self.folder}" is damaged ({error}): start a new run.') from error
+            raise TrainingError(f'The checkpoint in "{folder}" is damaged ({error}): start a new run.') from error
         if state.get("schema") != SCHEMA:
-            raise TrainingError(f'The checkpoint in "{self.folder}" was written by another version of this program.')
-        if state["seed"] != self.seed or state["recipe"] != json.loads(json.dumps(asdict(self.recipe))):
+            raise TrainingError(f'The checkpoint in "{folder}" was written by another version of this program.')
+        own = Recipe.from_dict(state["recipe"])
+        if state["seed"] != seed or (recipe is not None and recipe != own):
             raise TrainingError(
-                f'The run in "{self.folder}" has another seed (it is {state["seed"]}) or recipe: resume it with the '
-                "same options, or start a new run in another folder."
+                f'The run in "{folder}" has another seed (it is {state["seed"]}) or recipe: resume it with the same '
+                "options, or start a new run in another folder."
             )
+        run = cls(folder, seed, own, device)
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
             groups[group][rest] = value
-        self.network.load_state_dict(groups["model"])
-        self.average.load_state_dict(groups["average"])
+        run.network.load_state_dict(groups["model"])
+        run.average.load_state_dict(groups["average"])
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in groups["optimizer"].items():
             index, _, slot = name.partition(".")
             slots.setdefault(int(index), {})[slot] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
-        self.step, self.samples = int(state["step"]), int(state["samples"])
-        self.seconds, self.loss = float(state["seconds"]), float(state["loss"])
+        run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": slots})
+        run.step, run.samples = int(state["step"]), int(state["samples"])
+        run.seconds, run.loss = float(state["seconds"]), float(state["loss"])
+        run.started_from = str(state.get("started_from", ""))
+        return run
 
 
 def _other(sample: Sample, target: Tensor) -> Tensor | None:
