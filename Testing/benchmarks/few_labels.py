@@ -38,6 +38,7 @@ from semisam.segments import Segment, parse_segments
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.plan import make_plan
+from semisam.typical import coverage_order, similarities, thumbnail
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RESULTS = Path(__file__).resolve().parent / "results" / "few_labels.jsonl"
@@ -71,6 +72,17 @@ def annotated_cases(pool: list[str], labels: int, choice: int) -> list[str]:
     return [name for name in pool if patient(name) in chosen]
 
 
+def typical_cases(data: str, pool: list[str], labels: int, choice: int) -> list[str]:
+    """All volumes of the ``labels`` patients to annotate first in a random half of the pool, as semisam.typical says."""
+    patients = sorted({patient(name) for name in pool})
+    half = np.random.default_rng([SEED, choice]).permutation(len(patients))[: len(patients) // 2]
+    names = [name for name in pool if patient(name) in {patients[index] for index in half}]
+    images = [read_image(DATA / data / "images" / f"{name}.nii.gz") for name in names]
+    order = coverage_order(similarities(np.stack([thumbnail(image) for image in images])))
+    chosen = list(dict.fromkeys(patient(names[index]) for index in order))[:labels]
+    return [name for name in pool if patient(name) in chosen]
+
+
 def make_project(folder: Path, data: str, annotated: list[str], pool: list[str]) -> Project:
     segments = parse_segments(SETS[data][0])
     project = Project.create(folder, segments)
@@ -95,7 +107,11 @@ def dice(predicted: np.ndarray, reference: np.ndarray, segments: tuple[Segment, 
 def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     pool, test = split(data)
     test = test[:: arguments.every]
-    project = make_project(folder, data, annotated_cases(pool, labels, choice), pool)
+    if arguments.first == "typical":
+        annotated = typical_cases(data, pool, labels, choice)
+    else:
+        annotated = annotated_cases(pool, labels, choice)
+    project = make_project(folder, data, annotated, pool)
     if arguments.set:
         names = tuple(segment.name for segment in project.segments)
         plan = make_plan(take_fingerprint(project), detect(), names)
@@ -132,7 +148,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         scores.append(dice(prediction.mask.voxels, reference.voxels, project.segments))
         confidences.append(prediction.confidence)
     table = np.array(scores)
-    unannotated = len(pool) - len(annotated_cases(pool, labels, choice))
+    unannotated = len(pool) - len(annotated)
     project.reload()
     proposals = []
     for name in project.cases:
@@ -161,6 +177,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         "trust": summary["trust"],
         "generalist_share": summary["generalist_share"],
         "encoding_seconds": summary["encoding_seconds"],
+        "annotated": annotated,
         "per_case": [round(float(value), 4) for value in table.mean(1)],
         "confidence": [round(float(value), 4) for value in confidences],
         "proposals": proposals,
@@ -202,6 +219,9 @@ def main() -> None:
     parser.add_argument("--generalist", default="auto")
     parser.add_argument("--framework", default="auto")
     parser.add_argument("--variant", default="")
+    parser.add_argument(
+        "--first", choices=["random", "typical"], default="random", help="which cases are annotated (see --variant)"
+    )
     parser.add_argument("--set", nargs="*", default=[])
     parser.add_argument("--every", type=int, default=1, help="evaluate every n-th test case only")
     parser.add_argument("--results", type=Path, default=RESULTS)
