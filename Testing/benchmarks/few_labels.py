@@ -73,7 +73,7 @@ def annotated_cases(pool: list[str], labels: int, choice: int) -> list[str]:
 
 
 def typical_cases(data: str, pool: list[str], labels: int, choice: int) -> list[str]:
-    """All volumes of the ``labels`` patients to annotate first in a random half of the pool, as semisam.typical says."""
+    """All volumes of the ``labels`` patients of a random half of the pool that semisam.typical would annotate first."""
     patients = sorted({patient(name) for name in pool})
     half = np.random.default_rng([SEED, choice]).permutation(len(patients))[: len(patients) // 2]
     names = [name for name in pool if patient(name) in {patients[index] for index in half}]
