@@ -120,6 +120,7 @@ class CaseList:
     def __init__(self) -> None:
         self._cases: dict[str, CaseInfo] = {}
         self._ranks: dict[str, int] | None = None
+        self._suggested: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -162,10 +163,30 @@ class CaseList:
         """The number of cases that are learned from."""
         return sum(case.finished for case in self._cases.values())
 
+    def suggest(self, names: Iterable[str]) -> bool:
+        """Take the order in which the engine would have the cases annotated; True when it is another one."""
+        suggested = {name: place for place, name in enumerate(names)}
+        changed = suggested != self._suggested
+        self._suggested = suggested
+        if changed:
+            self._ranks = None
+        return changed
+
+    @property
+    def unsuggested(self) -> bool:
+        """Whether cases wait for an annotation whose place in that order is not known."""
+        return any(case.state == "new" and case.name not in self._suggested for case in self._cases.values())
+
+    def first_to_annotate(self) -> CaseInfo | None:
+        """The untouched case that is most like the others; None when that is not known."""
+        new = [case for case in self._cases.values() if case.state == "new" and case.name in self._suggested]
+        return min(new, key=lambda case: self._suggested[case.name], default=None)
+
     def ranks(self) -> dict[str, int]:
-        """Name -> place in the order to look at the cases: 1 is next. Unsure proposals come first."""
+        """Name -> place in the order to look at the cases: 1 is next. Unsure proposals come first, then what has none,
+        the cases that are most like the others in front."""
         if self._ranks is None:
-            ordered = sorted(self._cases.values(), key=_rank_key)
+            ordered = sorted(self._cases.values(), key=self._rank_key)
             self._ranks = {case.name: place for place, case in enumerate(ordered, 1)}
         return self._ranks
 
@@ -205,6 +226,7 @@ class CaseList:
         ]
         return sorted(sure, key=lambda case: (-(case.confidence or 0.0), case.name))
 
-
-def _rank_key(case: CaseInfo) -> tuple[int, float, str]:
-    return _ORDER.get(case.state, len(_ORDER)), 2.0 if case.confidence is None else case.confidence, case.name
+    def _rank_key(self, case: CaseInfo) -> tuple[int, float, int, str]:
+        confidence = 2.0 if case.confidence is None else case.confidence
+        place = self._suggested.get(case.name, len(self._suggested))
+        return _ORDER.get(case.state, len(_ORDER)), confidence, place, case.name

@@ -24,6 +24,9 @@ from .worker_messages import Event, WorkerError
 
 _log = logging.getLogger(__name__)
 
+# With fewer cases, none is more typical than another.
+_FEWEST_COMPARED = 3
+
 
 class SessionState(Enum):
     """OPENING: the engine starts or reads the project. FAILED: ``problem`` says why; ``restart`` may help."""
@@ -74,6 +77,7 @@ class ProjectSession:
         self.proposal_ready = Signal()
         self.failed = Signal()
         self._held: list[str] | None = None
+        self._compared: frozenset[str] = frozenset()
         self._refreshing = False
         self._refresh_again = False
         client.state_changed.connect(self._on_client_state)
@@ -167,16 +171,18 @@ class ProjectSession:
         self.segments, self.model = segments, answer.get("model")
         self.revision = int(answer.get("revision", -1))
         changed = self.cases.replace_all(cases)
+        reordered = self.cases.suggest(str(name) for name in answer.get("suggested") or ())
         opened = self.state is not SessionState.OPEN
         if opened:
             self.writable = os.access(self.project, os.W_OK)
         self._set_state(SessionState.OPEN)
-        if changed or opened or before != (self.segments, self.model):
+        if changed or opened or reordered or before != (self.segments, self.model):
             self.cases_changed.emit(changed)
         if opened:
             self.client.request("status", on_done=self._on_status)
             self.generalists.refresh()
             self._send_waiting()
+        self._ask_for_order()
         if self._refresh_again:
             self._describe()
 
@@ -235,6 +241,21 @@ class ProjectSession:
         held, self._held = self._held, None
         if held and self.state is not SessionState.CLOSED:
             self.cases_changed.emit(held)
+            self._ask_for_order()
+
+    def _ask_for_order(self) -> None:
+        """Have the cases compared, once for each set of them, so that the ones to annotate first are known."""
+        names = frozenset(case.name for case in self.cases)
+        if not self.writable or names == self._compared or len(names) < _FEWEST_COMPARED or not self.cases.unsuggested:
+            return
+        self._compared = names
+
+        def done(answer: Event) -> None:
+            if self.state is not SessionState.CLOSED and self.cases.suggest(answer.get("order") or ()):
+                self.cases_changed.emit([])
+
+        # It is a service that nobody asked for: when it fails, the cases keep the order of their names.
+        self.client.request("suggest", on_done=done, on_error=lambda error: _log.info("No order: %s", error.text))
 
     def remove_case(
         self, name: str, *, on_done: Callable[[], None] | None = None, on_error: ErrorCallback | None = None

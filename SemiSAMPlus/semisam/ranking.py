@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from semisam.files.atomic import write_json
 
 if TYPE_CHECKING:
     from semisam.project import Case, Project
 
+_ORDER = "annotate-first.json"
+
 
 def ranked_cases(project: Project) -> list[Case]:
-    """All cases, those to look at next first: proposals by rising confidence, then what has none, then the finished."""
-    order = {"proposed": 0, "rejected": 1, "in work": 2, "new": 3, "annotated": 4, "accepted": 5}
+    """All cases, those to look at next first: proposals by rising confidence, then what has none, then the finished.
 
-    def key(case: Case) -> tuple[int, float, str]:
-        return order[case.state.value], 2.0 if case.confidence is None else case.confidence, case.name
+    Those without a proposal come in the order in which to annotate them, as far as it is known (``typical.py``).
+    """
+    order = {"proposed": 0, "rejected": 1, "in work": 2, "new": 3, "annotated": 4, "accepted": 5}
+    places = {name: place for place, name in enumerate(kept_order(project.cache_dir))}
+
+    def key(case: Case) -> tuple[int, float, int, str]:
+        confidence = 2.0 if case.confidence is None else case.confidence
+        return order[case.state.value], confidence, places.get(case.name, len(places)), case.name
 
     return sorted(project.cases.values(), key=key)
+
+
+def keep_order(cache: Path, names: list[str]) -> None:
+    """Keep the order in which to annotate the cases, for ``kept_order``."""
+    write_json(cache / _ORDER, names)
+
+
+def kept_order(cache: Path) -> list[str]:
+    """The order in which to annotate the cases, as far as it was asked for; reads one small file."""
+    try:
+        return [str(name) for name in json.loads((cache / _ORDER).read_text("utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def volumes(case: Case) -> dict[str, float]:

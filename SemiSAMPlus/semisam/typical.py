@@ -8,15 +8,14 @@ chosen so that the others have one like themselves among the chosen (facility lo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from semisam.errors import SemiSAMError
-from semisam.files.atomic import replacing, write_json
+from semisam.files.atomic import replacing
+from semisam.ranking import keep_order
 
 if TYPE_CHECKING:
     from semisam.project.view import ProjectView
@@ -34,8 +33,10 @@ _COVERED = 0.75
 _AUDIENCE = 200
 
 
-def choose(project: ProjectView, on_case: Callable[[int, int], None], should_stop: Callable[[], bool]) -> list[str]:
-    """All cases that nobody has annotated, the one to annotate first in front; kept for ``kept_order``.
+def choose(
+    project: ProjectView, on_case: Callable[[int, int, str], None], should_stop: Callable[[], bool]
+) -> list[str]:
+    """All cases that nobody has annotated, the one to annotate first in front; kept for ``ranking.kept_order``.
 
     What is annotated already counts as chosen, so that the next one is like the cases that are not covered yet. Cases
     whose image cannot be read come last. Empty when it was stopped.
@@ -45,7 +46,7 @@ def choose(project: ProjectView, on_case: Callable[[int, int], None], should_sto
     for index, name in enumerate(names):
         if should_stop():
             return []
-        on_case(index, len(names))
+        on_case(index, len(names), name)
         try:
             thumbnails[name] = _thumbnail_of(project, name)
         except (SemiSAMError, OSError):
@@ -58,16 +59,8 @@ def choose(project: ProjectView, on_case: Callable[[int, int], None], should_sto
         given = [index for index, name in enumerate(known) if name in annotated]
         order = [known[index] for index in coverage_order(alike, given)]
     order += [name for name in names if name not in thumbnails and name not in annotated]
-    write_json(_order_path(project.cache_dir), {"cases": names, "annotated": sorted(annotated), "order": order})
+    keep_order(project.cache_dir, order)
     return order
-
-
-def kept_order(cache: Path) -> list[str]:
-    """What ``choose`` found last; empty when it was never asked. Reads one small file."""
-    try:
-        return [str(name) for name in json.loads(_order_path(cache).read_text("utf-8"))["order"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
 
 
 def thumbnail(volume: Volume) -> np.ndarray:
@@ -145,7 +138,3 @@ def _thumbnail_of(project: ProjectView, name: str) -> np.ndarray:
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.save(file, made)
     return made
-
-
-def _order_path(cache: Path) -> Path:
-    return cache / "typical.json"

@@ -24,12 +24,24 @@ def test_before_it_starts_it_says_with_what_on_what_and_how_long(widget: Any, se
     import os
 
     label = widget.ui.learnSummaryLabel
-    cpu = f"this computer's processor ({len(os.sched_getaffinity(0))} cores)"
+    count = len(os.sched_getaffinity(0))
+    cpu = f"this computer's processor ({count} core{'s' * (count != 1)})"
     assert host.process_events(until=lambda: bool(session.devices), timeout=30)
     widget._parameterNode.device = "cpu"
     assert label.text == f"2 annotated and 3 other cases, 10 minutes, on {cpu}."
     widget._parameterNode.minutes = 2.5
     assert label.text == f"2 annotated and 3 other cases, 2.5 minutes, on {cpu}."
+
+
+def test_before_the_first_annotation_it_names_the_case_to_begin_with(widget: Any, host: Any, tmp_path: Path) -> None:
+    images = make_images(tmp_path / "new", 5)
+    session = open_project(widget, host, make_project(tmp_path / "untouched", images).path)
+    label = widget.ui.learnSummaryLabel
+    assert host.process_events(until=lambda: session.cases.first_to_annotate() is not None, timeout=30)
+    first = session.cases.first_to_annotate().name
+    assert label.text == f"Annotate {first} first, for it is most like the others; then press Learn."
+    assert session.cases.next_to_look_at().name == first
+    assert first in ("case1", "case2", "case3")  # the ellipsoids lie a little further with every number
 
 
 @pytest.mark.parametrize(

@@ -102,14 +102,42 @@ def test_the_devices_and_the_model_are_told_to_whoever_shows_them(project: Proje
 
 
 def test_open_shows_segments_and_cases_and_a_refresh_tells_what_differs(project: Project) -> None:
-    project.open(case("a"), case("b"), case("c"))
-    assert project.session.segments[0].name == "liver" and project.changed == [["a", "b", "c"]]
+    project.open(case("a"), case("b"))
+    assert project.session.segments[0].name == "liver" and project.changed == [["a", "b"]]
     project.session.refresh()
     project.session.refresh()
     project.session.refresh()
-    project.answer("open", segments=SEGMENTS, cases=[case("a", "annotated"), case("b"), case("d")], revision=2)
-    assert sorted(project.changed[-1]) == ["a", "c", "d"]
+    project.answer("open", segments=SEGMENTS, cases=[case("a", "annotated"), case("d")], revision=2)
+    assert sorted(project.changed[-1]) == ["a", "b", "d"]
     project.answer("open", segments=SEGMENTS, cases=[case("a")], revision=3)  # the others became one
+    assert project.answered == len(project.sent)
+
+
+def test_cases_that_nobody_annotated_are_compared_once_and_ranked_by_what_comes_out(project: Project) -> None:
+    session = project.open(case("a"), case("b"), case("c")).session
+    assert [item.name for item in session.cases.ranked()] == ["a", "b", "c"]
+    assert session.cases.first_to_annotate() is None
+    project.answer("suggest", order=["c", "a", "b"])
+    assert project.changed[-1] == []
+    assert [item.name for item in session.cases.ranked()] == ["c", "a", "b"]
+    assert session.cases.first_to_annotate().name == "c"
+
+    session.refresh()
+    cases = [case("a"), case("b"), case("c", "annotated")]
+    project.answer("open", segments=SEGMENTS, cases=cases, suggested=["c", "a", "b"], revision=2)
+    assert session.cases.first_to_annotate().name == "a"
+    assert project.answered == len(project.sent)  # nothing new to compare
+
+    session.refresh()
+    cases.append(case("d"))
+    project.answer("open", segments=SEGMENTS, cases=cases, suggested=["c", "a", "b"], revision=3)
+    project.answer("suggest", "error", kind="system", text="The disk is full.")
+    assert not project.failures  # nobody asked for it
+    assert [item.name for item in session.cases.ranked()] == ["a", "b", "d", "c"]
+
+
+def test_few_cases_and_finished_ones_are_not_compared(project: Project) -> None:
+    project.open(case("a", "annotated"), case("b", "proposed"), case("c", "accepted"), case("d", "in work"))
     assert project.answered == len(project.sent)
 
 

@@ -101,7 +101,10 @@ class LearnPanel(Panel):
         if self._session is None or self._opened is None:
             return _("Open a project first.")
         if annotated == 0:
-            return _("Annotate at least one case, then press Learn.")
+            first = self._opened.cases.first_to_annotate()
+            if first is None:
+                return _("Annotate at least one case, then press Learn.")
+            return _("Annotate {case} first, for it is most like the others; then press Learn.").format(case=first.name)
         others = len(self._session.cases) - annotated
         minutes = f"{self._options().minutes or 10.0:g}"
         one, many = _("{annotated} annotated and 1 other case"), _("{annotated} annotated and {others} other cases")

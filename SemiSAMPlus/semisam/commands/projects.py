@@ -1,4 +1,4 @@
-"""Commands on a project and its cases: init, status, annotate, accept, reject, remove."""
+"""Commands on a project and its cases: init, status, suggest, annotate, accept, reject, remove."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semisam.commands.options import add_parser, add_project, author, names
+from semisam.commands.options import add_parser, add_project, author, ending, names
 from semisam.console import Console
 from semisam.errors import ProjectError, UsageError
-from semisam.ranking import ranked_cases, volumes
+from semisam.ranking import kept_order, ranked_cases, volumes
 from semisam.segments import parse_segments
+from semisam.worker import stop_signal
 
 if TYPE_CHECKING:
     from semisam.project import Project
 
 _SHOWN_NEXT = 8
+_SHOWN_FIRST = 4
 
 
 def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
@@ -38,6 +40,9 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     status = add_parser(subparsers, common, "status", run_status, "tell how far a project is and what to look at next")
     add_project(status)
     status.add_argument("--all", action="store_true", help="list every case")
+
+    suggest = add_parser(subparsers, common, "suggest", run_suggest, "tell which cases to annotate first")
+    add_project(suggest)
 
     annotate = add_parser(subparsers, common, "annotate", run_annotate, "store a mask as the annotation of a case")
     add_project(annotate)
@@ -157,10 +162,33 @@ def run_status(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def run_suggest(arguments: argparse.Namespace, console: Console) -> int:
+    stop = stop_signal.install()
+    from semisam.project import Project
+    from semisam.typical import choose
+
+    project = Project.open(arguments.project)
+    with console.progress("Comparing", events=False) as progress:
+        order = choose(project, progress.step, stop)
+    if stop():
+        console.say(stop.reason)
+        return ending(stop)
+    if order:
+        console.say("Annotate these first, one to four of them; they are most like the others:")
+        for name in order[:_SHOWN_FIRST]:
+            console.say(f"  {name}")
+    else:
+        console.say("Every case is annotated, or there is none.")
+    console.result({"order": order})
+    return 0
+
+
 def _next_step(project: Project, counts: Counter[str]) -> str:
     where = f'"{project.path}"'
     if not project.training_cases():
-        return f"Next: annotate a case (semisam annotate {where} CASE MASK, or in 3D Slicer)."
+        first = next(iter(kept_order(project.cache_dir)), None)
+        case = f'annotate a case ("semisam suggest {where}" tells which)' if first is None else f'annotate "{first}"'
+        return f"Next: {case}: semisam annotate {where} {first or 'CASE'} MASK, or in 3D Slicer."
     if counts["proposed"]:
         return f'Next: correct or accept proposals, train on; "semisam report {where}" shows all of it in pictures.'
     return f"Next: semisam train {where}"

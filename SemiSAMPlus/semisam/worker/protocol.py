@@ -229,6 +229,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         Field("output", _PATH, _path, required=True),
     ),
     "report": (),
+    "suggest": (),
     "export-model": (
         Field("file", _PATH, _path, required=True),
         Field("title", "a text", _text),

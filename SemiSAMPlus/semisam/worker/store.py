@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semisam.ranking import kept_order
 from semisam.worker.protocol import Request
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Store:
             "revision": project.revision,
             "segments": [segment.to_dict() for segment in project.segments],
             "model": project.model_name,
+            "suggested": kept_order(project.cache_dir),
             "counts": Counter(case["state"] for case in cases),
             "cases": cases,
         }

@@ -75,6 +75,7 @@ class Worker:
             "stop": lambda ticket: self._jobs.stop_training(ticket, pause=False),
             "propose": lambda ticket: self._command(ticket),
             "report": lambda ticket: self._command(ticket),
+            "suggest": lambda ticket: self._command(ticket),
             "segment": self._segment,
             "export-model": lambda ticket: self._model(ticket, "export"),
             "import-model": lambda ticket: self._model(ticket, "import"),
