@@ -52,6 +52,11 @@ class Segment:
         return cls(int(data["value"]), str(data["name"]), color, str(data.get("terminology", "")), former)
 
 
+OUTSIDE = Segment(255, "known to be outside", (90, 90, 90))
+"""In the file of a partial annotation: what a person has looked at and what belongs to no segment. A voxel of 0 is
+unknown there."""
+
+
 def default_color(index: int) -> tuple[int, int, int]:
     """Colour of the segment at position ``index`` (0 is the first)."""
     return _COLORS[index % len(_COLORS)]

@@ -114,7 +114,7 @@ def coverage_order(alike: np.ndarray, given: Sequence[int] = ()) -> list[int]:
     left = [index for index in range(count) if index not in set(given)]
     order = []
     while left:
-        reached = np.maximum(alike[np.ix_(left, audience)], covered)
+        reached = np.maximum(alike[left][:, audience], covered)
         value = np.partition(reached, len(audience) - kept, axis=1)[:, len(audience) - kept :].mean(1)
         best = left.pop(int(value.argmax()))
         covered = np.maximum(covered, alike[best, audience])

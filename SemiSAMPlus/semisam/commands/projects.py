@@ -34,6 +34,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
         type=names,
         help="the cases whose annotations may be used; all others count as unannotated, whatever lies in the folder",
     )
+    _add_unknown(init)
     init.add_argument("--segments", metavar='"1=NAME,2=NAME"', required=True, help="value and name of each segment")
     init.add_argument("--copy", action="store_true", help="copy the images into the project")
 
@@ -48,6 +49,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     add_project(annotate)
     annotate.add_argument("case", metavar="CASE")
     annotate.add_argument("mask", metavar="MASK", type=Path, help="a .seg.nrrd file or a label map")
+    _add_unknown(annotate)
 
     for name, run, text in (
         ("accept", run_accept, "make the proposal of a case its annotation"),
@@ -61,12 +63,22 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
             parser.add_argument("--annotation-only", action="store_true", help="keep the case, remove its annotation")
 
 
+def _add_unknown(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--unknown",
+        metavar="WHAT",
+        help='for cases annotated in part: "slices" (those with nothing drawn on them are unknown), or the value of '
+        "unknown voxels, as in scribbles",
+    )
+
+
 def run_init(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.project.importing import import_project
 
     segments = parse_segments(arguments.segments)
-    if arguments.cases and arguments.annotations is None:
-        raise UsageError("--cases chooses among annotations: give their folder with --annotations.")
+    for option, given in (("--cases", arguments.cases), ("--unknown", arguments.unknown)):
+        if given and arguments.annotations is None:
+            raise UsageError(f"{option} is about annotations: give their folder with --annotations.")
     with console.progress("Reading", events=False) as progress:
         project, imported = import_project(
             arguments.project,
@@ -74,6 +86,7 @@ def run_init(arguments: argparse.Namespace, console: Console) -> int:
             images=arguments.images,
             annotations=arguments.annotations,
             cases=arguments.cases,
+            unknown=arguments.unknown,
             copy=arguments.copy,
             author=author(),
             on_case=progress.step,
@@ -201,12 +214,14 @@ def run_annotate(arguments: argparse.Namespace, console: Console) -> int:
     project.case(arguments.case)
     if not arguments.mask.is_file():
         raise ProjectError(f'The mask "{arguments.mask}" does not exist: name a .seg.nrrd file or a label map.')
-    from semisam.files.volume_files import read_mask
+    from semisam.project.masks import read_given
 
-    image = project.image(arguments.case)
-    mask = read_mask(arguments.mask, project.segments, reference=image.geometry)
-    project.set_annotation(arguments.case, mask, author=author(), source=str(arguments.mask.absolute()))
-    return _told(arguments, console, project, f'The case "{arguments.case}" is annotated.')
+    geometry = project.image_geometry(arguments.case)
+    mask, known = read_given(arguments.mask, project.segments, geometry, arguments.unknown)
+    source = str(arguments.mask.absolute())
+    project.set_annotation(arguments.case, mask, author=author(), source=source, known=known)
+    extent = "in part; it is completed by the next training" if project.cases[arguments.case].partial else "in full"
+    return _told(arguments, console, project, f'The case "{arguments.case}" is annotated {extent}.')
 
 
 def run_accept(arguments: argparse.Namespace, console: Console) -> int:

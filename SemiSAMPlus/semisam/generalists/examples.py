@@ -48,7 +48,7 @@ class ProjectExamples(Sequence[Example]):
         if self._project is None:
             return []
         cases = self._project.cases
-        return [(name, cases[name].annotation_count) for name in self._project.training_cases()]
+        return [(name, cases[name].annotation_count) for name in self._project.finished_cases()]
 
 
 def _example(project: Project, name: str) -> Example:

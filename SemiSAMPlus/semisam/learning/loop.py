@@ -357,16 +357,17 @@ class _Round:
 
 
 def _is_single(working: WorkingSet, label: int) -> bool:
-    """Whether this segment is in one piece in every annotation (crumbs of less than 5 % do not count)."""
+    """Whether this segment is in one piece in every whole annotation, of which there is at least one (crumbs of less
+    than 5 % do not count)."""
     from scipy import ndimage
 
-    for name in working.annotated:
+    for name in working.complete:
         labels = working[name].labels
         assert labels is not None
         sizes = np.bincount(ndimage.label(labels == label)[0].ravel())[1:]
         if len(sizes) > 1 and sizes.max() < 0.95 * sizes.sum():
             return False
-    return True
+    return bool(working.complete)
 
 
 def _cases(count: int, kind: str) -> str:

@@ -9,13 +9,14 @@ from torch import Tensor
 def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Cross-entropy plus soft Dice over the segments.
 
-    target is one-hot or soft, shaped like logits; weight (batch, 1, k, j, i) is how much each voxel counts.
+    target is one-hot or soft, shaped like logits, and sums to 0 where nothing is known, which then counts for nothing;
+    weight (batch, 1, k, j, i) is how much each voxel counts.
     Dice is taken over the whole batch, so a patch without a segment does not punish a single stray voxel.
     """
     log_probability = torch.log_softmax(logits.float(), 1)
     probability = log_probability.exp()
-    if weight is None:
-        weight = torch.ones_like(probability[:, :1])
+    known = target.sum(1, keepdim=True)
+    weight = known if weight is None else weight * known
     cross_entropy = -(target * log_probability).sum(1, keepdim=True)
     cross_entropy = (cross_entropy * weight).sum() / weight.sum().clamp_min(1.0)
     voxels = (0, 2, 3, 4)

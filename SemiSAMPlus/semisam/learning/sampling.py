@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from semisam.learning.augmentation import Augmentation
-from semisam.learning.working import WorkingCase
+from semisam.learning.working import UNKNOWN, WorkingCase
 from semisam.specialists.plan import Plan
 
 # Share of the patches of one annotated case that get the shape of another, registered case; of several annotated cases
@@ -60,7 +60,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class LabelledPatch:
-    """Augmented images (batch, 1, k, j, i) with one-hot targets (batch, 1 + segments, k, j, i)."""
+    """Augmented images (batch, 1, k, j, i) with one-hot targets (batch, 1 + segments, k, j, i).
+
+    A voxel of which nobody has said what it is has a target of zeros: it teaches nothing.
+    """
 
     image: Tensor
     target: Tensor
@@ -96,18 +99,13 @@ class Sampler:
     def labelled(self, cases: list[WorkingCase], count: int, shapes: Sequence[Shape] = ()) -> LabelledPatch:
         """``count`` patches of random cases, some of them in the shape of another case (see ``_BORROWED``)."""
         images, targets = [], []
-        classes = 1 + len(self._plan.segments)
         for index in self._rng.integers(len(cases), size=count):
             case = cases[int(index)]
             labels = _labels(case)
             grid = self._borrowed(case, [shape for shape in shapes if shape.annotated == case.name], len(cases))
             if grid is None:
                 grid = self._augmentation.spatial(self._labelled_centre(case, labels), case.image.shape)
-            # One-hot before warping: a linear map of one-hot keeps borders smooth where nearest neighbour frays them.
-            one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), classes)
-            foreground = one_hot[..., 1:].permute(3, 0, 1, 2).float().to(self._device)
-            target = self._augmentation.warp(foreground, grid, border=False)
-            targets.append(torch.cat([1 - target.sum(0, keepdim=True), target]))
+            targets.append(self._target(labels, grid))
             images.append(self._augmentation.intensity(self._augmentation.warp(self._image(case), grid, border=True)))
         return LabelledPatch(torch.stack(images), torch.stack(targets))
 
@@ -137,6 +135,17 @@ class Sampler:
         """The annotation of this case has changed."""
         self._foreground.pop(name, None)
 
+    def _target(self, labels: np.ndarray, grid: Tensor) -> Tensor:
+        """(1 + segments, k, j, i) of a patch."""
+        # One-hot before warping: a linear map of one-hot keeps borders smooth where nearest neighbour frays them.
+        values = torch.arange(1, 1 + len(self._plan.segments)).view(-1, 1, 1, 1)
+        foreground = (torch.from_numpy(labels)[None] == values).float()
+        if not (labels == UNKNOWN).any():
+            target = self._augmentation.warp(foreground.to(self._device), grid, border=False)
+            return torch.cat([1 - target.sum(0, keepdim=True), target])
+        outside = torch.from_numpy(labels == 0)[None].float()
+        return self._augmentation.warp(torch.cat([outside, foreground]).to(self._device), grid, border=False)
+
     def _borrowed(self, case: WorkingCase, shapes: Sequence[Shape], annotated: int) -> Tensor | None:
         """A sampling grid that gives ``case`` the shape of another one, now and then."""
         if not shapes or self._rng.random() >= _BORROWED / annotated:
@@ -156,7 +165,8 @@ class Sampler:
         centre = self._anywhere(case)
         if self._rng.random() < 0.67:
             if case.name not in self._foreground:
-                found = np.argwhere(labels > 0)[:: max(1, int((labels > 0).sum()) // 5000)]
+                marked = (labels > 0) & (labels != UNKNOWN)
+                found = np.argwhere(marked)[:: max(1, int(marked.sum()) // 5000)]
                 self._foreground[case.name] = found, labels[tuple(found.T)]
             found, values = self._foreground[case.name]
             if len(found):

@@ -19,10 +19,10 @@ from semisam.prompts import Prompts
 
 
 def examples(project: Project, working: WorkingSet) -> tuple[Example, ...]:
-    """The annotated cases as context for generalists that work by example."""
+    """The cases with a whole annotation as context for generalists that work by example."""
     values = np.array([0, *(segment.value for segment in project.segments)], np.uint8)
     found = []
-    for name in working.annotated:
+    for name in working.complete:
         case = working[name]
         assert case.labels is not None
         found.append(Example(name, case.volume, values[case.labels]))

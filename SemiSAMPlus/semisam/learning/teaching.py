@@ -106,7 +106,7 @@ class Teaching:
         self._supervision = None
         self.shapes.clear()
         self._registered.clear()
-        for name in self._working.annotated:
+        for name in self._working.complete:
             self.pseudo_labels.pop(name, None)
 
     def facts(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Teaching:
 
     def _watch_teacher(self) -> None:
         """Keep, for each annotated case, the prediction of the growing teacher that is nearest to a mediocre one."""
-        for name in self._working.annotated:
+        for name in self._working.complete:
             case = self._working[name]
             assert case.labels is not None
             probability = predict_probabilities(self._teacher, self._plan, case.image)
@@ -157,7 +157,7 @@ class Teaching:
         generalists = create_all(self._generalist, context)
         self._names = list(generalists)
         supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
-        cases = [self._working[name] for name in self._working.annotated]
+        cases = [self._working[name] for name in self._working.complete]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}
         for case in cases:
             if case.name not in predictions:
@@ -192,7 +192,7 @@ class Teaching:
             self._ask(self._supervision, case)
         if name not in self._registered:
             self._registered.add(name)
-            annotated = {other: self._working[other] for other in self._working.annotated}
+            annotated = {other: self._working[other] for other in self._working.complete}
             shape = self._supervision.register(case, annotated)
             if shape is not None:
                 self.shapes[name] = shape

@@ -40,11 +40,18 @@ def to_working(image: Volume, plan: Plan) -> Volume:
     return Volume(normalize(resample_image(image, geometry), plan), geometry)
 
 
+UNKNOWN = 255
+"""In labels: a voxel of which nobody has said what it is."""
+# From this part of a working voxel on, what is known of it decides: a stroke may be thinner than a coarse voxel.
+_KNOWN = 0.1
+
+
 @dataclass(frozen=True)
 class WorkingCase:
     """One case as training sees it: image (k, j, i) float16 and, if annotated, labels (k, j, i) uint8.
 
-    Labels are indices into the plan's segments, 1 for the first; 0 is background. ``original`` is the geometry of the
+    Labels are indices into the plan's segments, 1 for the first; 0 is background, UNKNOWN where a partial annotation
+    says nothing. ``original`` is the geometry of the
     image file, to which every mask goes back. ``read`` reads the image as it is in its file.
     """
 
@@ -76,7 +83,9 @@ class WorkingSet:
         self._folder = project.cache_dir / "working"
         self._cases: dict[str, WorkingCase] = {}
         self._revisions: dict[str, str] = {}  # hash of each annotation file
+        # Those with a partial annotation are in the first and the last: they are learned from, and completed.
         self.annotated: list[str] = []
+        self.complete: list[str] = []
         self.unannotated: list[str] = []
         self.refresh()
 
@@ -106,12 +115,16 @@ class WorkingSet:
                 self._cases[name] = replace(case, labels=self._labels(name, case.geometry))
         self._revisions = revisions
         self.annotated = sorted(names)
-        self.unannotated = sorted(set(self._project.cases) - set(names))
+        self.complete = sorted(self._project.finished_cases())
+        self.unannotated = sorted(set(self._project.cases) - set(self.complete))
         return changed
 
     def _labels(self, name: str, geometry: Geometry) -> np.ndarray:
         values = [segment.value for segment in self._project.segments]
-        mask = resample_mask(canonical(self._project.annotation(name)), geometry, values)
+        annotation, known = self._project.annotation_and_known(name)
+        if known is not None:
+            return _partial_labels(annotation, known, geometry, values)
+        mask = resample_mask(canonical(annotation), geometry, values)
         index = np.zeros(256, np.uint8)
         index[values] = np.arange(1, len(values) + 1)
         return index[mask]
@@ -143,6 +156,22 @@ class WorkingSet:
         stamp = (str(image), status.st_size, status.st_mtime_ns) if status else (str(image),)
         plan = (self._plan.working_spacing, self._plan.modality, sorted(self._plan.intensity.items()))
         return hashlib.blake2b(repr((stamp, plan)).encode(), digest_size=8).hexdigest()
+
+
+def _partial_labels(mask: Volume, known: np.ndarray, geometry: Geometry, values: list[int]) -> np.ndarray:
+    """Labels of a partial annotation on the working grid: of what is known of a voxel, the largest share wins."""
+    labels = np.zeros(geometry.shape, np.uint8)
+    best = np.zeros(geometry.shape, np.float32)
+    total = np.zeros(geometry.shape, np.float32)
+    for label, value in enumerate([0, *values]):
+        marked = ((mask.voxels == value) & known).astype(np.float32)
+        if marked.any():
+            share = resample_image(canonical(Volume(marked, mask.geometry)), geometry)
+            labels[share > best] = label
+            best = np.maximum(best, share)
+            total += share
+    labels[total < _KNOWN] = UNKNOWN
+    return labels
 
 
 def _geometry(data: dict[str, list[float]]) -> Geometry:

@@ -15,6 +15,7 @@ from semisam.errors import ProjectError, SemiSAMError, UsageError, VolumeError
 from semisam.files.atomic import move, remove_orphans, temporary_beside
 from semisam.project import Project
 from semisam.project.files import FOLDERS, discard
+from semisam.project.masks import read_given
 from semisam.segments import Segment
 
 _log = logging.getLogger(__name__)
@@ -44,12 +45,14 @@ def import_project(
     images: Path,
     annotations: Path | None = None,
     cases: Sequence[str] | None = None,
+    unknown: str | None = None,
     copy: bool = False,
     author: str = "unknown",
     on_case: Callable[[int, int, str], None] | None = None,
 ) -> tuple[Project, list[ImportedCase]]:
     """Make the project ``path`` of the images in a folder and the annotations in another, matched by case name.
 
+    unknown  for annotations of a part, what nobody has annotated: see ``masks.read_partial``
     cases    names whose annotations may be used; None for all. The masks of other cases are not opened.
     on_case  called with (done, total, name) while the files are read
 
@@ -71,7 +74,8 @@ def import_project(
         remove_orphans(path.absolute().parent)  # what an import that was killed left behind
         project = Project.create(staging, segments, images_copied=copy)
         project.add_cases(found)
-        imported = _read_all(project, chosen, set(masks), author, on_case or (lambda done, total, name: None))
+        report = on_case or (lambda done, total, name: None)
+        imported = _read_all(project, chosen, set(masks), unknown, author, report)
         _publish(staging, path.absolute())
     except OSError as error:
         raise ProjectError(f'Cannot make the project "{path}" ({error.strerror or error}).') from error
@@ -115,11 +119,10 @@ def _read_all(
     project: Project,
     chosen: dict[str, Path],
     with_mask: set[str],
+    unknown: str | None,
     author: str,
     on_case: Callable[[int, int, str], None],
 ) -> list[ImportedCase]:
-    from semisam.files.volume_files import read_mask
-
     imported: list[ImportedCase] = []
     problems: list[SemiSAMError] = []
     total = len(project.cases)
@@ -129,8 +132,9 @@ def _read_all(
             image = project.image(name)
             volumes = {}
             if name in chosen:
-                mask = read_mask(chosen[name], project.segments, reference=image.geometry)
-                project.set_annotation(name, mask, author=author, source=str(chosen[name].absolute()))
+                mask, known = read_given(chosen[name], project.segments, image.geometry, unknown)
+                source = str(chosen[name].absolute())
+                project.set_annotation(name, mask, author=author, source=source, known=known)
                 voxel_ml = image.geometry.voxel_volume / 1000
                 volumes = {s.name: float((mask.voxels == s.value).sum()) * voxel_ml for s in project.segments}
         except SemiSAMError as error:

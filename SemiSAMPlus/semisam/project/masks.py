@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semisam.errors import ProjectError
-from semisam.segments import Segment
+from semisam.errors import ProjectError, UsageError
+from semisam.segments import OUTSIDE, Segment
 
 if TYPE_CHECKING:
     import numpy as np
 
     from semisam.volumes import Geometry, Volume
+
+# Voxels are not cubes any more where one side is so many times as long as another.
+_THICK = 1.5
 
 
 class ImageGeometries:
@@ -66,6 +69,96 @@ def checked_mask(name: str, mask: Volume, geometry: Geometry, segments: Sequence
     return Volume(np.ascontiguousarray(voxels, np.uint8), geometry)
 
 
+def read_annotation(
+    path: Path, segments: Sequence[Segment], reference: Geometry | None = None
+) -> tuple[Volume, np.ndarray | None]:
+    """An annotation file: the mask, and (k, j, i) bool where it is known, or None for a whole annotation.
+
+    A file with voxels of ``OUTSIDE`` is a partial annotation. Raises VolumeError as ``read_mask`` does.
+    """
+    import numpy as np
+
+    from semisam.files.volume_files import read_mask
+    from semisam.volumes import Volume
+
+    if any(segment.value == OUTSIDE.value for segment in segments):
+        return read_mask(path, segments, reference), None
+    mask = read_mask(path, (*segments, OUTSIDE), reference)
+    outside = mask.voxels == OUTSIDE.value
+    if not outside.any():
+        return mask, None
+    return Volume(np.where(outside, 0, mask.voxels).astype(np.uint8), mask.geometry), mask.voxels > 0
+
+
+def read_given(
+    path: Path, segments: Sequence[Segment], reference: Geometry, unknown: str | None
+) -> tuple[Volume, np.ndarray | None]:
+    """A mask that a person gives, and (k, j, i) bool where it is known, or None for all of it.
+
+    unknown  what of it is unknown: None for nothing, unless the file itself tells; "slices" for the slices with nothing
+             drawn on them; or the value of the unknown voxels, as in scribbles, where 0 is what is known to be outside
+
+    Raises VolumeError, and UsageError for any other ``unknown``.
+    """
+    if unknown is None:
+        return read_annotation(path, segments, reference)
+    import numpy as np
+
+    from semisam.files.volume_files import read_mask
+    from semisam.volumes import Volume
+
+    if unknown == "slices":
+        mask = read_mask(path, segments, reference)
+        return mask, drawn_slices(mask)
+    if not unknown.isdigit() or not 1 <= int(unknown) <= 255 or int(unknown) in {s.value for s in segments}:
+        raise UsageError(
+            f'"{unknown}" cannot mean unknown: say "slices", or a value from 1 to 255 that no segment has.'
+        )
+    nobody_knows = Segment(int(unknown), "unknown", OUTSIDE.color)
+    mask = read_mask(path, (*segments, nobody_knows), reference)
+    known = mask.voxels != nobody_knows.value
+    return Volume(np.where(known, mask.voxels, 0).astype(np.uint8), mask.geometry), known
+
+
+def drawn_slices(mask: Volume) -> np.ndarray:
+    """(k, j, i) bool: the slices with something drawn on them, along the axis that one draws across.
+
+    That is the axis of the longest voxels, or, where the voxels are about cubes, the one with the fewest such slices.
+    """
+    import numpy as np
+
+    axes = range(3)
+    drawn = [mask.voxels.any(axis=tuple(other for other in axes if other != axis)) for axis in axes]
+    spacing = mask.geometry.spacing
+    longest = int(np.argmax(spacing))
+    if spacing[longest] > _THICK * min(spacing):
+        axis = longest
+    else:
+        axis = min(axes, key=lambda axis: drawn[axis].mean())
+    known = drawn[axis].reshape([-1 if other == axis else 1 for other in axes])
+    return np.broadcast_to(known, mask.shape).copy()
+
+
+def with_outside(name: str, mask: Volume, known: np.ndarray, segments: Sequence[Segment]) -> Volume:
+    """The mask as the file of a partial annotation has it. Raises ProjectError where ``known`` makes no sense."""
+    import numpy as np
+
+    from semisam.volumes import Volume
+
+    if known.shape != mask.shape:
+        raise ProjectError(f'What is known of the case "{name}" is not on the grid of its image.')
+    if any(segment.value == OUTSIDE.value for segment in segments):
+        raise ProjectError(
+            f"A segment of this project has the value {OUTSIDE.value}, which partial annotations need: give it another."
+        )
+    voxels = np.where(known, np.where(mask.voxels == 0, OUTSIDE.value, mask.voxels), 0).astype(np.uint8)
+    if not (voxels == OUTSIDE.value).any() or not ((voxels > 0) & (voxels != OUTSIDE.value)).any():
+        raise ProjectError(
+            f'The partial annotation of the case "{name}" must show both: some of a segment, and what is outside.'
+        )
+    return Volume(voxels, mask.geometry)
+
+
 def write_merged(
     target: Path, proposal: Path, annotation: Path | None, segments: Sequence[Segment], chosen: Sequence[Segment]
 ) -> None:
@@ -79,7 +172,7 @@ def write_merged(
     if annotation is None:
         present = np.zeros(proposed.shape, np.uint8)
     else:
-        present = read_mask(annotation, segments, proposed.geometry).voxels
+        present = read_annotation(annotation, segments, proposed.geometry)[0].voxels
     voxels = merged(present, proposed.voxels, [segment.value for segment in chosen])
     write_mask(target, Volume(voxels, proposed.geometry), segments)
 

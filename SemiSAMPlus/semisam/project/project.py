@@ -26,14 +26,16 @@ from semisam.files.case_names import check_case_name, same_name
 from semisam.files.image_copy import copied_images
 from semisam.project import files
 from semisam.project.lock import TrainingLock
-from semisam.project.masks import checked_mask, write_merged
+from semisam.project.masks import checked_mask, read_annotation, with_outside, write_merged
 from semisam.project.schema import Case, Document, Record, checked_confidence, checked_details
 from semisam.project.states import Event, State, following, without_annotation
 from semisam.project.store import Draft, Store, reason
 from semisam.project.view import ProjectView, absolute, find_case
-from semisam.segments import Segment, changed_segments, check_segments
+from semisam.segments import OUTSIDE, Segment, changed_segments, check_segments
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from semisam.volumes import Volume
 
 __all__ = ["Case", "Project", "Record", "State", "TrainingLock"]
@@ -158,22 +160,41 @@ class Project(ProjectView):
     # -- annotations: what a person made ----------------------------------------------------------------------------
 
     def set_annotation(
-        self, name: str, mask: Volume, *, author: str, source: str, state: State = State.ANNOTATED
+        self,
+        name: str,
+        mask: Volume,
+        *,
+        author: str,
+        source: str,
+        state: State = State.ANNOTATED,
+        known: np.ndarray | None = None,
     ) -> None:
         """Store a person's mask of a case, on the grid of its image; the one before is kept in annotations/previous.
 
-        ``source`` tells what it was made from, in words or as a path. ``state`` is ANNOTATED, or IN_WORK for a mask
-        that must not be learned from yet. Raises ProjectError for a mask that does not fit the image or segments.
+        source  what it was made from, in words or as a path
+        state   ANNOTATED, or IN_WORK for a mask that must not be learned from yet
+        known   (k, j, i) bool for a partial annotation, such as scribbles or a few slices: where the person has looked.
+                Such a case stays in work, is learned from as far as it is known, and gets proposals like the others
+
+        Raises ProjectError for a mask that does not fit the image or segments, or a partial one that shows no segment
+        or no outside.
         """
+        if known is not None and known.all():
+            known = None
+        if known is not None:
+            state = State.IN_WORK
         if state not in (State.ANNOTATED, State.IN_WORK):
             raise ProjectError(f'An annotation is set as "annotated" or "in work", not as "{State(state).value}".')
         event = Event.ANNOTATE if state is State.ANNOTATED else Event.BEGIN
         provenance: dict[str, Any] = {"author": author, "source": source}
         if state is State.ANNOTATED:
             provenance["segments"] = [segment.name for segment in self.segments]
-        checked = self._check_mask(name, mask)
+        checked, shown = self._check_mask(name, mask), self.segments
+        if known is not None:
+            checked, shown = with_outside(name, checked, known, self.segments), (*self.segments, OUTSIDE)
+            provenance["partial"] = True
         with (
-            self._written((files.mask_path(files.ANNOTATIONS, name), self._mask_writer(checked))) as (written,),
+            self._written((files.mask_path(files.ANNOTATIONS, name), self._mask_writer(checked, shown))) as (written,),
             self._store.transaction() as draft,
         ):
             self._put_annotation(draft, name, written, provenance, event)
@@ -183,13 +204,11 @@ class Project(ProjectView):
 
         Raises ProjectError when there is no such file, VolumeError for one that does not fit.
         """
-        from semisam.files.volume_files import read_mask
-
         present = self.path / files.mask_path(files.ANNOTATIONS, self.case(name).name)
         if not present.exists():
             raise ProjectError(f'The case "{name}" has no annotation file "{present}".')
-        mask = read_mask(present, self.segments, self.image_geometry(name))
-        self.set_annotation(name, mask, author=author, source="edited in place", state=state)
+        mask, known = read_annotation(present, self.segments, self.image_geometry(name))
+        self.set_annotation(name, mask, author=author, source="edited in place", state=state, known=known)
 
     def remove_annotation(self, name: str) -> None:
         """Take the annotation of a case away; it is kept in annotations/previous. Raises ProjectError without one."""
@@ -203,13 +222,11 @@ class Project(ProjectView):
 
     def restore_annotation(self, name: str, *, author: str, state: State = State.ANNOTATED) -> None:
         """Bring back the annotation that was replaced or removed last; the present one takes its place."""
-        from semisam.files.volume_files import read_mask
-
         previous = files.previous_path(self.path, files.mask_path(files.ANNOTATIONS, self.case(name).name))
         if not previous.exists():
             raise ProjectError(f'The case "{name}" has no earlier annotation: "{previous}" does not exist.')
-        mask = read_mask(previous, self.segments, self.image_geometry(name))
-        self.set_annotation(name, mask, author=author, source="earlier annotation", state=state)
+        mask, known = read_annotation(previous, self.segments, self.image_geometry(name))
+        self.set_annotation(name, mask, author=author, source="earlier annotation", state=state, known=known)
 
     # -- proposals: what the program made ---------------------------------------------------------------------------
 
@@ -233,7 +250,7 @@ class Project(ProjectView):
         checked = self._check_mask(name, mask)
         provenance = {"model": model, "source": "prediction", "details": checked_details(details)}
         path = files.mask_path(files.PROPOSALS, name)
-        pending = [(path, self._mask_writer(checked))]
+        pending = [(path, self._mask_writer(checked, self.segments))]
         if uncertainty is not None:
             if not uncertainty.geometry.is_close(checked.geometry):
                 raise ProjectError(f'The uncertainty volume for the case "{name}" is not on the grid of its image.')
@@ -337,10 +354,11 @@ class Project(ProjectView):
             for temporary in temporaries:
                 files.discard(temporary)
 
-    def _mask_writer(self, mask: Volume) -> Callable[[Path], None]:
+    @staticmethod
+    def _mask_writer(mask: Volume, segments: Sequence[Segment]) -> Callable[[Path], None]:
         from semisam.files.volume_files import write_mask
 
-        return lambda path: write_mask(path, mask, self.segments)
+        return lambda path: write_mask(path, mask, segments)
 
     def _put_annotation(self, draft: Draft, name: str, written: Path, provenance: dict[str, Any], event: Event) -> None:
         case = find_case(draft.cases, name, self.path)

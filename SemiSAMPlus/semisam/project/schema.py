@@ -48,6 +48,11 @@ class Record:
     def rejected(self) -> bool:
         return "rejected" in self.provenance
 
+    @property
+    def partial(self) -> bool:
+        """Whether this annotation tells of a part of the voxels only."""
+        return bool(self.provenance.get("partial"))
+
 
 @dataclass(frozen=True)
 class Case:
@@ -68,6 +73,11 @@ class Case:
     annotation_count: int = 0
     proposal_count: int = 0
     image_copied: bool = False
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of it is annotated, which is learned from although the work on it goes on."""
+        return self.state is State.IN_WORK and self.annotation is not None and self.annotation.partial
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Self
 from semisam.errors import ProjectError
 from semisam.project import files
 from semisam.project.lock import Owner, training_owner
-from semisam.project.masks import ImageGeometries
+from semisam.project.masks import ImageGeometries, read_annotation
 from semisam.project.schema import Case, Record
 from semisam.project.states import FINISHED
 from semisam.project.store import Store
 from semisam.segments import Segment
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from semisam.volumes import Geometry, Volume
 
 
@@ -70,7 +72,11 @@ class ProjectView:
         return find_case(self._store.document.cases, name, self.path)
 
     def training_cases(self) -> list[str]:
-        """Names of the cases with a finished annotation."""
+        """Names of the cases that are learned from: with a finished annotation, or with a part of one."""
+        return [case.name for case in self._store.document.cases.values() if case.state in FINISHED or case.partial]
+
+    def finished_cases(self) -> list[str]:
+        """Names of the cases with a finished annotation of every voxel."""
         return [case.name for case in self._store.document.cases.values() if case.state in FINISHED]
 
     def unannotated_cases(self) -> list[str]:
@@ -111,14 +117,20 @@ class ProjectView:
 
     def annotation(self, name: str) -> Volume:
         """The annotation of a case, uint8 with segment values. Raises ProjectError when there is none."""
-        return self._mask(name, "annotation", lambda case: case.annotation)
+        return self.annotation_and_known(name)[0]
+
+    def annotation_and_known(self, name: str) -> tuple[Volume, np.ndarray | None]:
+        """The same, and (k, j, i) bool where a partial annotation tells something; None for a whole one."""
+        return read_annotation(*self._file(name, "annotation", lambda case: case.annotation))
 
     def annotation_path(self, name: str) -> Path:
         return self._path_of(name, "annotation", lambda case: case.annotation)
 
     def proposal(self, name: str) -> Volume:
         """The proposal of a case, uint8 with segment values. Raises ProjectError when there is none."""
-        return self._mask(name, "proposal", lambda case: case.proposal)
+        from semisam.files.volume_files import read_mask
+
+        return read_mask(*self._file(name, "proposal", lambda case: case.proposal))
 
     def proposal_path(self, name: str) -> Path:
         return self._path_of(name, "proposal", lambda case: case.proposal)
@@ -150,14 +162,15 @@ class ProjectView:
             )
         return image
 
-    def _mask(self, name: str, word: str, record_of: Callable[[Case], Record | None]) -> Volume:
-        from semisam.files.volume_files import read_mask
-
+    def _file(
+        self, name: str, word: str, record_of: Callable[[Case], Record | None]
+    ) -> tuple[Path, tuple[Segment, ...], Geometry | None]:
+        """A mask file and how to read it."""
         path = self._path_of(name, word, record_of)
         record = record_of(self.case(name))
         edited = record is None or files.file_hash(path) != record.sha256
         # What another program saved there may be cut to its extent, or be for another image.
-        return read_mask(path, self.segments, self.image_geometry(name) if edited else None)
+        return path, self.segments, self.image_geometry(name) if edited else None
 
     def _path_of(self, name: str, word: str, record_of: Callable[[Case], Record | None]) -> Path:
         record = record_of(self.case(name))

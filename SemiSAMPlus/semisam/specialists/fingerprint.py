@@ -41,7 +41,8 @@ class Fingerprint:
 def take_fingerprint(project: Project) -> Fingerprint:
     """Read the annotated and a few other cases. Raises VolumeError for a case that cannot be read."""
     names = sorted(project.cases)
-    annotated = project.training_cases()
+    # Strokes and single slices do not show how large a structure is.
+    annotated = project.finished_cases() or project.training_cases()
     step = max(1, len(names) // _SAMPLED_CASES)
     looked_at = sorted(set(names[::step][:_SAMPLED_CASES]) | set(annotated[:_SAMPLED_CASES]))
 
@@ -72,7 +73,7 @@ def take_fingerprint(project: Project) -> Fingerprint:
     values = np.concatenate(samples) if samples else np.zeros(1, np.float32)
     return Fingerprint(
         cases=len(names),
-        annotated=len(annotated),
+        annotated=len(project.training_cases()),
         shape=_triple(shape, int),
         spacing=_triple(spacing, float),
         foreground_mm=_triple(foreground, float),

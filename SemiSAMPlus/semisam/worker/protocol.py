@@ -261,6 +261,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         Field("path", _PATH, _path),
         _AUTHOR,
         Field("state", '"annotated" or "in work"', _one_of("annotated", "in work")),
+        Field("unknown", '"slices" or the value of unknown voxels', _text),
     ),
     "remove-annotation": (_CASE,),
     "restore-annotation": (_CASE, _AUTHOR),

@@ -109,9 +109,9 @@ class Store:
         return {"case": describe_case(project, project.case(request["case"]))}
 
     def _annotation_changed(self, project: Project, request: Request) -> dict[str, Any]:
-        from semisam.files.volume_files import read_mask
         from semisam.project import State
         from semisam.project.files import file_hash
+        from semisam.project.masks import read_given
 
         name, path = request["case"], request["path"]
         state = State(request["state"] or State.ANNOTATED.value)
@@ -121,8 +121,8 @@ class Store:
             if record is None or file_hash(project.annotation_path(name)) != record.sha256:
                 project.adopt_annotation(name, author=_author(request), state=state)
         else:
-            mask = read_mask(path, project.segments, project.image_geometry(name))
-            project.set_annotation(name, mask, author=_author(request), source=str(path), state=state)
+            mask, known = read_given(path, project.segments, project.image_geometry(name), request["unknown"])
+            project.set_annotation(name, mask, author=_author(request), source=str(path), state=state, known=known)
         return {"case": describe_case(project, project.case(name))}
 
     def _remove_annotation(self, project: Project, request: Request) -> dict[str, Any]:

@@ -57,7 +57,9 @@ class DualTaskConsistency(Framework):
 
     def _supervised(self, logits: Tensor, distance: Tensor, labelled: LabelledPatch) -> Tensor:
         truth = signed_distance(labelled.target[:, 1:], self.setting.plan.working_spacing)
-        return segmentation_loss(logits, labelled.target) + _BETA * ((distance - truth) ** 2).mean()
+        # How far the border is, only an annotation of every voxel tells.
+        known = (labelled.target.sum(1, keepdim=True) > 0.5).flatten(1).all(1).view(-1, 1, 1, 1, 1)
+        return segmentation_loss(logits, labelled.target) + _BETA * ((distance - truth) ** 2 * known).mean()
 
 
 def dual_task_loss(probability: Tensor, distance: Tensor) -> Tensor:
