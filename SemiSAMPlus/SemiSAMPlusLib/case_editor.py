@@ -37,8 +37,8 @@ class Session(Protocol):
     def annotate(
         self,
         name: str,
+        state: str,
         *,
-        finished: bool,
         on_done: _CaseCallback | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest: ...
@@ -123,7 +123,8 @@ class CaseEditor:
         self.opened.emit(name)
 
     def close(self) -> None:
-        """Close the case. Edits of the annotation are kept: as half-done work, unless the case was finished before."""
+        """Close the case. Edits of the annotation are kept: as half-done work, unless the case was finished, or some
+        of its slices were."""
         if self.scene.case is None:
             return
         self.keep_or_rescue()
@@ -155,7 +156,13 @@ class CaseEditor:
         case = self._current()
         if case is not None:
             self.scene.finish_annotation()
-            self._save(case, finished=True, on_done=on_done)
+            self._save(case, "annotated", on_done)
+
+    def finish_drawn_slices(self, on_done: _CaseCallback | None = None) -> None:
+        """The slices on which something is drawn are done: they are learned from, and the rest is proposed."""
+        case = self._current()
+        if case is not None:
+            self._save(case, "in part", on_done)
 
     def accept(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
         """Accept the proposal as it is shown, edits included; all segments or those with ``names``. False without one.
@@ -174,7 +181,7 @@ class CaseEditor:
             # The engine does the same with its files, and notes from which proposal the annotation comes.
             self._accept_in_project(case, names, on_done)
         else:
-            self._save(case, finished=self._all_completed(), on_done=on_done)
+            self._save(case, "annotated" if self._all_completed() else "in work", on_done)
         return True
 
     def edit_proposal(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
@@ -190,7 +197,7 @@ class CaseEditor:
             return False
         self._undo.append((case, before))
         self.scene.reject()
-        self._save(case, finished=False, on_done=on_done)
+        self._save(case, "in work", on_done)
         return True
 
     def reject(self, on_done: _CaseCallback | None = None) -> bool:
@@ -225,7 +232,7 @@ class CaseEditor:
         restored = annotation is not None and self.scene.restore(annotation)
         if restored and before.annotation is not None:
             # What the project keeps as the annotation before may be a later one: the case may have been saved since.
-            self._save(before, finished=before.finished, on_done=on_done)
+            self._save(before, before.work, on_done)
             return True
         if restored and not any(patch.count for patch, _status in (annotation or {}).values()):
             self.scene.settle()  # else what was drawn before the decision is still to be kept
@@ -265,13 +272,13 @@ class CaseEditor:
 
     def _accept_in_project(self, case: CaseInfo, names: Sequence[str] | None, on_done: _CaseCallback | None) -> None:
         # Should the engine die before it has accepted, the mask that the person saw is sent when it is back.
-        finished = self._all_completed()
+        state = "annotated" if self._all_completed() else "in work"
         try:
-            self._write(case, finished=finished)
+            self._write(case, state)
         except MaskFileError as error:
             self._tell(error)
             return
-        waiting = self._session.pending.put(case.name, finished=finished)
+        waiting = self._session.pending.put(case.name, state)
 
         def accepted(answer: CaseInfo) -> None:
             self._session.pending.taken(waiting)
@@ -304,23 +311,23 @@ class CaseEditor:
         case = self._current()
         if case is None or not self.scene.annotation_changed:
             return False
-        self._send(case, finished=case.finished)
+        self._send(case, case.work)
         return True
 
-    def _save(self, case: CaseInfo, *, finished: bool, on_done: _CaseCallback | None = None) -> None:
+    def _save(self, case: CaseInfo, state: str, on_done: _CaseCallback | None = None) -> None:
         try:
-            self._send(case, finished=finished, on_done=on_done)
+            self._send(case, state, on_done)
         except MaskFileError as error:
             self._tell(error)
 
-    def _send(self, case: CaseInfo, *, finished: bool, on_done: _CaseCallback | None = None) -> None:
-        if self._write(case, finished=finished):
-            self._ask(case.name, partial(self._session.annotate, case.name, finished=finished), on_done)
+    def _send(self, case: CaseInfo, state: str, on_done: _CaseCallback | None = None) -> None:
+        if self._write(case, state):
+            self._ask(case.name, partial(self._session.annotate, case.name, state), on_done)
 
-    def _write(self, case: CaseInfo, *, finished: bool) -> bool:
+    def _write(self, case: CaseInfo, state: str) -> bool:
         """Write the annotation where it waits for the engine; False when it is gone. Raises MaskFileError."""
         try:
-            path = self._session.pending.path(case.name, finished=finished)
+            path = self._session.pending.path(case.name, state)
         except OSError as error:
             text = _('Cannot write "{path}" ({reason}): put the project\'s folder back, or check its permissions.')
             raise MaskFileError(text.format(path=error.filename, reason=error.strerror)) from error

@@ -94,6 +94,23 @@ class CaseInfo:
         return self.state in FINISHED
 
     @property
+    def partial(self) -> bool:
+        """Whether some slices of it are annotated, which are learned from."""
+        return (
+            self.state == "in work" and self.annotation is not None and bool(self.annotation.provenance.get("partial"))
+        )
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it is learned from."""
+        return self.finished or self.partial
+
+    @property
+    def work(self) -> str:
+        """How far the annotation is, as ``ProjectSession.annotate`` calls it."""
+        return "annotated" if self.finished else "in part" if self.partial else "in work"
+
+    @property
     def waits_for_review(self) -> bool:
         """Whether it has a proposal that nobody has judged."""
         return self.state == "proposed"
@@ -106,6 +123,7 @@ def state_words(state: str) -> str:
     words = {
         "new": _("New"),
         "in work": _("In work"),
+        "in part": _("Annotated in part"),
         "annotated": _("Annotated"),
         "proposed": _("Proposed"),
         "accepted": _("Accepted"),
@@ -161,7 +179,7 @@ class CaseList:
     @property
     def annotated(self) -> int:
         """The number of cases that are learned from."""
-        return sum(case.finished for case in self._cases.values())
+        return sum(case.teaches for case in self._cases.values())
 
     def suggest(self, names: Iterable[str]) -> bool:
         """Take the order in which the engine would have the cases annotated; True when it is another one."""

@@ -120,7 +120,7 @@ class CasesTable:
     def _show_case(self, row: int, case: CaseInfo, rank: int) -> None:
         text = "" if case.confidence is None else f"{case.confidence:.2f}"
         self._cell(row, NAME, case.name, case.name)
-        self._cell(row, STATE, state_words(case.state), case.state)
+        self._cell(row, STATE, state_words("in part" if case.partial else case.state), case.state)
         self._cell(row, CONFIDENCE, text, -1.0 if case.confidence is None else case.confidence)
         self._cell(row, RANK, str(rank), rank)
         self._color(row, case.confidence)

@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_STATES = ("annotated", "in work")
+# "in part": in work, and learned from as far as the slices with something drawn on them go.
+_STATES = ("annotated", "in part", "in work")
 _ENDING = ".seg.nrrd"
 
 
@@ -32,25 +33,29 @@ class PendingAnnotations:
     def __init__(self, project: Path) -> None:
         self._folder = project / "pending"
 
-    def path(self, case: str, *, finished: bool) -> Path:
+    def path(self, case: str, state: str) -> Path:
         """Where the mask of ``case`` is to be written; the folder is made, but never that of the project.
+
+        state  "annotated", "in part" or "in work"
 
         Raises OSError, also when the project's folder is not there any more.
         """
-        path = self._path(case, finished)
+        path = self._path(case, state)
         for folder in (self._folder, path.parent):
             folder.mkdir(exist_ok=True)
         return path
 
-    def put(self, case: str, *, finished: bool) -> PendingAnnotation:
+    def put(self, case: str, state: str) -> PendingAnnotation:
         """Take note of the file that was written to ``path``. An older one of the same case is out of date."""
-        with suppress(OSError):
-            self._path(case, not finished).unlink(missing_ok=True)
-        path = self._path(case, finished)
-        return PendingAnnotation(case, "annotated" if finished else "in work", path, _version(path))
+        for other in _STATES:
+            if other != state:
+                with suppress(OSError):
+                    self._path(case, other).unlink(missing_ok=True)
+        path = self._path(case, state)
+        return PendingAnnotation(case, state, path, _version(path))
 
-    def _path(self, case: str, finished: bool) -> Path:
-        return self._folder / ("annotated" if finished else "in work") / f"{case}{_ENDING}"
+    def _path(self, case: str, state: str) -> Path:
+        return self._folder / state / f"{case}{_ENDING}"
 
     def taken(self, pending: PendingAnnotation) -> None:
         """The engine has it: remove the file, unless it has been written anew since."""
@@ -63,9 +68,9 @@ class PendingAnnotations:
 
     def forget(self, case: str) -> None:
         """The person has taken back what waits of this case."""
-        for finished in (True, False):
+        for state in _STATES:
             with suppress(OSError):
-                self._path(case, finished).unlink(missing_ok=True)
+                self._path(case, state).unlink(missing_ok=True)
 
     def waiting(self) -> Iterator[PendingAnnotation]:
         """What is still to be sent, the oldest first."""

@@ -273,16 +273,19 @@ class ProjectSession:
     def annotate(
         self,
         name: str,
+        state: str,
         *,
-        finished: bool,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Send the mask that was written to ``pending.path(name, finished=finished)``; it is kept until it is taken.
+        """Send the mask that was written to ``pending.path(name, state)``; it is kept until it is taken.
 
-        ``finished`` False is for half-done work, which is not learned from. Raises OSError when there is no such file.
+        state  "annotated"; "in work" for half-done work, which is not learned from; or "in part" for work of which the
+               slices with something drawn on them are done, and learned from
+
+        Raises OSError when there is no such file.
         """
-        return self._send_pending(self.pending.put(name, finished=finished), on_done, on_error)
+        return self._send_pending(self.pending.put(name, state), on_done, on_error)
 
     def _send_pending(
         self,
@@ -293,8 +296,15 @@ class ProjectSession:
         def taken(case: CaseInfo) -> None:
             self.pending.taken(pending)
             call_safely(on_done, case)
+            if pending.state == "in part" and not case.teaches:
+                text = _("Nothing can be learned from {case} yet: draw the structures on a slice, in full.")
+                self.failed.emit(WorkerError("project", text.format(case=case.name)))
 
-        fields = {"case": pending.case, "path": pending.path, "author": self.author, "state": pending.state}
+        fields: dict[str, Any] = {"case": pending.case, "path": pending.path, "author": self.author}
+        if pending.state == "in part":
+            fields["unknown"] = "slices"
+        else:
+            fields["state"] = pending.state
         return self._change("annotation-changed", fields, taken, on_error)
 
     def _send_waiting(self) -> None:

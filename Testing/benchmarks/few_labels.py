@@ -34,6 +34,7 @@ from semisam.learning.loop import TrainOptions, train
 from semisam.learning.working import to_working
 from semisam.predict import Specialist
 from semisam.project import Project
+from semisam.project.masks import read_given
 from semisam.segments import Segment, parse_segments
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
@@ -83,15 +84,23 @@ def typical_cases(data: str, pool: list[str], labels: int, choice: int) -> list[
     return [name for name in pool if patient(name) in chosen]
 
 
-def make_project(folder: Path, data: str, annotated: list[str], pool: list[str]) -> Project:
+def make_project(folder: Path, data: str, annotated: list[str], pool: list[str], part: str = "") -> Project:
+    """``part``: "scribbles" for those of the data set, "4" for every fourth slice only, "" for whole annotations."""
     segments = parse_segments(SETS[data][0])
     project = Project.create(folder, segments)
     for name in pool:
         project.add_case(name, DATA / data / "images" / f"{name}.nii.gz")
     for name in annotated:
         geometry = project.image(name).geometry
-        mask = read_mask(DATA / data / "labels" / f"{name}.nii.gz", segments, geometry)
-        project.set_annotation(name, mask, author="benchmark", source="reference")
+        if part == "scribbles":
+            mask, known = read_given(DATA / data / "scribbles" / f"{name}.nii.gz", segments, geometry, "4")
+        else:
+            mask, known = read_mask(DATA / data / "labels" / f"{name}.nii.gz", segments, geometry), None
+        if part.isdigit():
+            axis = int(np.argmax(geometry.spacing))  # the slices that one draws on; k where all are alike
+            drawn = np.arange(geometry.shape[axis]) % int(part) == int(part) // 2
+            known = np.broadcast_to(np.expand_dims(drawn, [a for a in range(3) if a != axis]), geometry.shape)
+        project.set_annotation(name, mask, author="benchmark", source="reference", known=known)
     return project
 
 
@@ -111,7 +120,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         annotated = typical_cases(data, pool, labels, choice)
     else:
         annotated = annotated_cases(pool, labels, choice)
-    project = make_project(folder, data, annotated, pool)
+    project = make_project(folder, data, annotated, pool, arguments.part)
     if arguments.set:
         names = tuple(segment.name for segment in project.segments)
         plan = make_plan(take_fingerprint(project), detect(), names)
@@ -219,6 +228,7 @@ def main() -> None:
     parser.add_argument("--generalist", default="auto")
     parser.add_argument("--framework", default="auto")
     parser.add_argument("--variant", default="")
+    parser.add_argument("--part", default="", help='annotate a part: "scribbles", or "4" for every fourth slice')
     parser.add_argument(
         "--first", choices=["random", "typical"], default="random", help="which cases are annotated (see --variant)"
     )

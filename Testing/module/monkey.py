@@ -30,7 +30,7 @@ NOTHING: Counts = (0,) * len(SEGMENTS)
 
 BUTTONS = (
     *("previousButton", "nextButton", "suggestedButton", "skipButton") * 2,
-    *("saveWorkButton", "finishAnnotationButton", "improveButton", "acceptPreviewButton"),
+    *("saveWorkButton", "finishAnnotationButton", "finishSlicesButton", "improveButton", "acceptPreviewButton"),
     *("boxButton", "undoPromptButton", "clearPromptsButton"),
     *("acceptButton", "editProposalButton", "rejectButton", "undoReviewButton", "newerProposalButton") * 2,
     *("acceptConfidentButton", "undoConfidentButton", "showCurvesButton", "restartButton"),

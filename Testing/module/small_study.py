@@ -62,8 +62,9 @@ def open_project(widget: Any, host: Any, folder: Path) -> Any:
     return session
 
 
-def paint(widget: Any, ranges: Mapping[str, tuple[float, float]] | None = None) -> None:
-    """Write the true mask into the annotation, as the editor's effects would; or what is as bright as in ``ranges``."""
+def paint(widget: Any, ranges: Mapping[str, tuple[float, float]] | None = None, slices: slice = slice(None)) -> None:
+    """Write the true mask into the annotation, as the editor's effects would; or what is as bright as in ``ranges``;
+    on some ``slices`` (k of the volume node) or on all."""
     import slicer
 
     from SemiSAMPlusLib.scene.grids import Patch
@@ -75,7 +76,8 @@ def paint(widget: Any, ranges: Mapping[str, tuple[float, float]] | None = None) 
     for name, (low, high) in (ranges or {"head": (100, 150), "tail": (150, 1000)}).items():
         segment_id = find_segment(scene.annotation, name)
         assert segment_id is not None
-        inside = (voxels >= low) & (voxels < high)
+        inside = np.zeros(voxels.shape, bool)
+        inside[slices] = (voxels[slices] >= low) & (voxels[slices] < high)
         write_segment(scene.annotation, segment_id, Patch(scene.grid, (0, 0, 0), inside))
 
 

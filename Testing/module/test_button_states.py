@@ -42,6 +42,7 @@ clearPromptsButton     -       -         -          -     -     -         -     
 showPreviewCheckBox    -       -         -          -     -     -         -        -        -         -    x       -       -       -
 saveWorkButton         -       -         -          -     -     -         -        -        -         x    x       x       -       -
 finishAnnotationButton -       -         -          -     -     -         -        -        -         x    x       x       -       -
+finishSlicesButton     -       -         -          -     -     -         -        -        -         x    x       x       -       -
 learnButton            -       -         -          -     -     x         x        -        x         x    x       x       -       -
 showCurvesButton       -       -         -          -     -     -         ?        ?        -         -    -       -       -       -
 showLogButton          -       -         -          -     -     -         x        x        -         -    -       -       -       -

@@ -39,9 +39,9 @@ class Session:
         self.asked: list[tuple[Any, ...]] = []
         self.on_error: Any = None
 
-    def annotate(self, name: str, *, finished: bool, on_done: Any = None, on_error: Any = None) -> None:
-        self.pending.put(name, finished=finished)
-        self.asked.append(("annotate", name, finished))
+    def annotate(self, name: str, state: str, *, on_done: Any = None, on_error: Any = None) -> None:
+        self.pending.put(name, state)
+        self.asked.append(("annotate", name, state))
 
     def accept(self, name: str, segments: Any = None, *, on_done: Any = None, on_error: Any = None) -> None:
         self.asked.append(("accept", name, segments))
@@ -84,15 +84,30 @@ def test_closing_an_untouched_case_sends_nothing(editor: CaseEditor, session: Se
     assert session.asked == [] and editor.name is None
 
 
-@pytest.mark.parametrize(("state", "finished"), [("in work", False), ("annotated", True)])
-def test_closing_a_case_keeps_its_edits(editor: CaseEditor, session: Session, state: str, finished: bool) -> None:
+@pytest.mark.parametrize("state", ["in work", "annotated"])
+def test_closing_a_case_keeps_its_edits(editor: CaseEditor, session: Session, state: str) -> None:
     session.cases.put(dataclasses.replace(session.cases.get("a"), state=state))
     paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
     editor.close()
-    assert session.asked == [("annotate", "a", finished)]
+    assert session.asked == [("annotate", "a", state)]
     # The engine has not answered yet: what was drawn is found again nevertheless.
     editor.open("a")
     assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
+    assert not editor.scene.annotation_changed
+
+
+def test_a_case_annotated_in_part_stays_that_when_it_is_closed(editor: CaseEditor, session: Session) -> None:
+    mask = MaskInfo(Path("a.seg.nrrd"), 1, {"partial": True})
+    session.cases.put(dataclasses.replace(session.cases.get("a"), state="in work", annotation=mask))
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.close()
+    assert session.asked == [("annotate", "a", "in part")]
+
+
+def test_drawn_slices_can_be_finished_alone(editor: CaseEditor, session: Session) -> None:
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.finish_drawn_slices()
+    assert session.asked == [("annotate", "a", "in part")]
     assert not editor.scene.annotation_changed
 
 
@@ -100,7 +115,7 @@ def test_closing_the_scene_keeps_edits_too(editor: CaseEditor, session: Session,
     paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
     editor.on_scene_start_close()
     scene.Clear(False)
-    assert session.asked == [("annotate", "a", False)]
+    assert session.asked == [("annotate", "a", "in work")]
     editor.open("a")
     assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
 
@@ -115,7 +130,7 @@ def test_a_proposal_that_was_not_edited_is_accepted_by_the_engine(editor: CaseEd
 def test_edits_beside_an_accepted_segment_are_not_lost(editor: CaseEditor, session: Session) -> None:
     paint(editor.scene.annotation, "tail", BOX, editor.scene.volume)
     assert editor.accept(["head"])
-    assert session.asked == [("annotate", "a", False)]  # the tail is still to be finished
+    assert session.asked == [("annotate", "a", "in work")]  # the tail is still to be finished
     assert voxels(editor.scene.annotation, "tail", editor.scene.volume)[BOX].all()
     assert editor.accept()
     assert session.asked[-1] == ("accept", "a", None)
@@ -268,7 +283,7 @@ def test_taking_back_an_accept_leaves_what_was_drawn_before_to_be_kept(editor: C
     editor.undo()
     assert (voxels(editor.scene.annotation, "head", editor.scene.volume) == before).all()
     editor.close()
-    assert session.asked[-1] == ("annotate", "a", False)
+    assert session.asked[-1] == ("annotate", "a", "in work")
 
 
 def test_taking_back_a_reject_leaves_an_accept_that_came_before_it(editor: CaseEditor, session: Session) -> None:

@@ -215,9 +215,9 @@ def test_a_reject_is_taken_back(project: Project) -> None:
 
 def test_a_mask_is_kept_until_the_engine_has_it(project: Project) -> None:
     project.open(case("a"))
-    path = project.session.pending.path("a", finished=False)
+    path = project.session.pending.path("a", "in work")
     path.write_bytes(b"mask")
-    project.session.annotate("a", finished=False)
+    project.session.annotate("a", "in work")
     assert path.exists()
     request = project.answer("annotation-changed", case=case("a", "in work"), revision=2)
     assert request["path"] == str(path) and request["state"] == "in work"
@@ -226,9 +226,9 @@ def test_a_mask_is_kept_until_the_engine_has_it(project: Project) -> None:
 
 def test_a_mask_that_was_written_anew_meanwhile_stays(project: Project) -> None:
     project.open(case("a"))
-    path = project.session.pending.path("a", finished=True)
+    path = project.session.pending.path("a", "annotated")
     path.write_bytes(b"mask")
-    project.session.annotate("a", finished=True)
+    project.session.annotate("a", "annotated")
     path.write_bytes(b"a later mask")
     project.answer("annotation-changed", case=case("a", "annotated"), revision=2)
     assert path.read_bytes() == b"a later mask"
@@ -236,10 +236,10 @@ def test_a_mask_that_was_written_anew_meanwhile_stays(project: Project) -> None:
 
 def test_after_a_crash_the_waiting_mask_is_sent_again(project: Project) -> None:
     project.open(case("a"))
-    path = project.session.pending.path("a", finished=True)
+    path = project.session.pending.path("a", "annotated")
     path.write_bytes(b"mask")
     errors = []
-    project.session.annotate("a", finished=True, on_error=errors.append)
+    project.session.annotate("a", "annotated", on_error=errors.append)
     project.processes[-1].listener.on_finished(9, True)
     assert project.session.state is SessionState.FAILED and "crashed" in project.session.problem.text
     assert errors[0].kind == "crashed" and path.exists()
@@ -253,12 +253,26 @@ def test_after_a_crash_the_waiting_mask_is_sent_again(project: Project) -> None:
     assert not path.exists()
 
 
+def test_of_drawn_slices_the_engine_is_told_that_the_others_are_unknown(project: Project) -> None:
+    session = project.open(case("a")).session
+    for partial in (True, False):
+        session.pending.path("a", "in part").write_bytes(b"mask")
+        session.annotate("a", "in part")
+        answer = case("a", "in work")
+        answer["annotation"]["provenance"] = {"partial": partial}
+        request = project.answer("annotation-changed", case=answer, revision=2)
+        assert request["unknown"] == "slices" and "state" not in request
+        assert session.cases.get("a").teaches is partial and session.cases.annotated == partial
+        assert bool(project.failures) is not partial  # where there is nothing to learn from, the person is told
+    assert not session.pending.path("a", "in part").exists()
+
+
 def test_half_done_work_replaces_an_older_finished_mask_that_still_waits(project: Project) -> None:
     project.open(case("a"))
-    finished = project.session.pending.path("a", finished=True)
+    finished = project.session.pending.path("a", "annotated")
     finished.write_bytes(b"old")
-    project.session.pending.path("a", finished=False).write_bytes(b"new")
-    project.session.annotate("a", finished=False)
+    project.session.pending.path("a", "in work").write_bytes(b"new")
+    project.session.annotate("a", "in work")
     assert not finished.exists()
 
 

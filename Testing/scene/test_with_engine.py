@@ -118,7 +118,7 @@ def test_a_case_from_click_to_annotation_and_back(desk: Desk, tmp_path: Path) ->
     desk.editor.finish()
     desk.wait(lambda: desk.session.cases.get("a").annotation.revision == 3)
     desk.loop.settle()
-    assert not desk.session.pending.path("a", finished=True).exists()
+    assert not desk.session.pending.path("a", "annotated").exists()
 
 
 def test_the_engine_keeps_weights_in_a_folder_of_the_tests(desk: Desk, weights_folder: Path) -> None:

@@ -39,6 +39,7 @@ class AnnotatePanel(Panel):
         self._prompts = PromptsPanel(ui, case_scene, parameters, scheduler)
         ui.saveWorkButton.connect("clicked(bool)", self._on_save)
         ui.finishAnnotationButton.connect("clicked(bool)", self._on_finish)
+        ui.finishSlicesButton.connect("clicked(bool)", self._on_finish_slices)
         self.show()
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ class AnnotatePanel(Panel):
         ui, case = self._ui, self._case_scene.case
         why_not = self._why_not() or (None if case is not None else _("Open a case first"))
         ui.openCaseLabel.text = _("No case is open.") if case is None else _("Case {case}").format(case=case.name)
-        for button in (ui.saveWorkButton, ui.finishAnnotationButton):
+        for button in (ui.saveWorkButton, ui.finishAnnotationButton, ui.finishSlicesButton):
             allow(button, self._why_not(writes=True) or why_not)
         ui.segmentEditor.enabled = case is not None
         self._prompts.show()
@@ -106,3 +107,8 @@ class AnnotatePanel(Panel):
         editor = self._editor()
         if editor is not None:
             editor.finish()
+
+    def _on_finish_slices(self, checked: bool = False) -> None:
+        editor = self._editor()
+        if editor is not None:
+            editor.finish_drawn_slices()

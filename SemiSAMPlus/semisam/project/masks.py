@@ -139,6 +139,12 @@ def drawn_slices(mask: Volume) -> np.ndarray:
     return np.broadcast_to(known, mask.shape).copy()
 
 
+def shows_enough(mask: Volume, known: np.ndarray) -> bool:
+    """Whether a partial annotation shows both: some of a segment, and what is outside."""
+    marked = mask.voxels > 0
+    return bool((marked & known).any() and (~marked & known).any())
+
+
 def with_outside(name: str, mask: Volume, known: np.ndarray, segments: Sequence[Segment]) -> Volume:
     """The mask as the file of a partial annotation has it. Raises ProjectError where ``known`` makes no sense."""
     import numpy as np
@@ -152,7 +158,7 @@ def with_outside(name: str, mask: Volume, known: np.ndarray, segments: Sequence[
             f"A segment of this project has the value {OUTSIDE.value}, which partial annotations need: give it another."
         )
     voxels = np.where(known, np.where(mask.voxels == 0, OUTSIDE.value, mask.voxels), 0).astype(np.uint8)
-    if not (voxels == OUTSIDE.value).any() or not ((voxels > 0) & (voxels != OUTSIDE.value)).any():
+    if not shows_enough(mask, known):
         raise ProjectError(
             f'The partial annotation of the case "{name}" must show both: some of a segment, and what is outside.'
         )

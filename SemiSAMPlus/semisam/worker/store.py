@@ -111,7 +111,7 @@ class Store:
     def _annotation_changed(self, project: Project, request: Request) -> dict[str, Any]:
         from semisam.project import State
         from semisam.project.files import file_hash
-        from semisam.project.masks import read_given
+        from semisam.project.masks import read_given, shows_enough
 
         name, path = request["case"], request["path"]
         state = State(request["state"] or State.ANNOTATED.value)
@@ -122,6 +122,8 @@ class Store:
                 project.adopt_annotation(name, author=_author(request), state=state)
         else:
             mask, known = read_given(path, project.segments, project.image_geometry(name), request["unknown"])
+            if known is not None and not shows_enough(mask, known):
+                known, state = None, State.IN_WORK  # nothing to learn from yet, but a person's work
             project.set_annotation(name, mask, author=_author(request), source=str(path), state=state, known=known)
         return {"case": describe_case(project, project.case(name))}
 
