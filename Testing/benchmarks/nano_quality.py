@@ -31,8 +31,8 @@ sys.path.insert(0, str(REPOSITORY / "SemiSAMPlus"))
 
 from semisam.files.volume_files import read_image  # noqa: E402
 from semisam.generalists.base import Context, Generalist  # noqa: E402
-from semisam.generalists.nano import Nano, weights_path  # noqa: E402
-from semisam.generalists.random_walker import RandomWalker  # noqa: E402
+from semisam.generalists.growing.random_walker import RandomWalker  # noqa: E402
+from semisam.generalists.nano.generalist import Nano, weights_path  # noqa: E402
 from semisam.prompts import Prompts  # noqa: E402
 from semisam.volumes import Volume  # noqa: E402
 

@@ -31,9 +31,9 @@ from formula_weights import formula_weights  # noqa: E402
 from plain_attention import plain_attention  # noqa: E402
 from semisam.console import table  # noqa: E402
 from semisam.generalists.base import Context  # noqa: E402
-from semisam.generalists.sam_med3d import SamMed3D  # noqa: E402
-from semisam.generalists.sam_med3d_attention import Attention  # noqa: E402
-from semisam.generalists.sam_med3d_network import SamMed3DNetwork, network_of, shapes_of  # noqa: E402
+from semisam.generalists.sam_med3d.attention import Attention  # noqa: E402
+from semisam.generalists.sam_med3d.generalist import SamMed3D  # noqa: E402
+from semisam.generalists.sam_med3d.network import SamMed3DNetwork, network_of, shapes_of  # noqa: E402
 from semisam.prompts import perturbed_prompts  # noqa: E402
 from semisam.volumes import Geometry, Volume  # noqa: E402
 
@@ -131,8 +131,8 @@ def whole(folder: Path) -> list[tuple[Any, ...]]:
 
 
 def slices() -> list[tuple[Any, ...]]:
-    from semisam.generalists import sam_slices_network
-    from semisam.generalists.sam_slices_network import Sizes, SliceNetwork
+    from semisam.generalists.sam_slices import network as sam_slices_network
+    from semisam.generalists.sam_slices.network import Sizes, SliceNetwork
 
     sizes = Sizes(768, 12, 12, (2, 5, 8, 11), 14, 1024, 256)
     with torch.device("meta"):

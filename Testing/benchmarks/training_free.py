@@ -30,10 +30,10 @@ sys.path.insert(0, str(REPOSITORY / "SemiSAMPlus"))
 
 from semisam.files.volume_files import read_image, read_mask  # noqa: E402
 from semisam.generalists.base import Context, Example, Generalist  # noqa: E402
-from semisam.generalists.grow_cut import GrowCut  # noqa: E402
-from semisam.generalists.random_walker import RandomWalker  # noqa: E402
-from semisam.generalists.registration import Registration  # noqa: E402
-from semisam.generalists.seeds import Grower  # noqa: E402
+from semisam.generalists.growing.grow_cut import GrowCut  # noqa: E402
+from semisam.generalists.growing.random_walker import RandomWalker  # noqa: E402
+from semisam.generalists.growing.seeds import Grower  # noqa: E402
+from semisam.generalists.registration.generalist import Registration  # noqa: E402
 from semisam.prompts import Prompts  # noqa: E402
 from semisam.segments import Segment, default_color  # noqa: E402
 from semisam.volumes import Volume, resample_image, resample_mask, working_geometry  # noqa: E402

@@ -1,6 +1,6 @@
 """The attention of SAM-Med3D's encoder computed plainly: padded, with every padded token's query and key.
 
-What ``semisam.generalists.sam_med3d_attention`` has to agree with, and the time it is compared with.
+What ``semisam.generalists.sam_med3d.attention`` has to agree with, and the time it is compared with.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from semisam.generalists.sam_med3d_attention import Attention
+from semisam.generalists.sam_med3d.attention import Attention
 
 
 def plain_attention(attention: Attention, tokens: torch.Tensor) -> torch.Tensor:

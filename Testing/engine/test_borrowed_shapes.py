@@ -9,7 +9,7 @@ import torch
 from conftest import Study
 from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.registration import Registration
+from semisam.generalists.registration.generalist import Registration
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.sampling import Sampler, Shape
 from semisam.learning.second_opinion import SecondOpinion, examples

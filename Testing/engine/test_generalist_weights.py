@@ -22,7 +22,7 @@ from semisam.generalists import registry, weights
 from semisam.generalists.base import Context
 from semisam.generalists.catalogue import ENTRIES
 from semisam.generalists.checkpoint import Checkpoint
-from semisam.generalists.sam_med3d_network import Architecture, shapes_of
+from semisam.generalists.sam_med3d.network import Architecture, shapes_of
 from semisam.generalists.weights_import import import_weights
 from semisam.volumes import Geometry, Volume
 from semisam.worker.interactive import PromptService, Subject

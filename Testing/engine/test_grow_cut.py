@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from semisam.generalists.base import Context
-from semisam.generalists.grow_cut import GrowCut
+from semisam.generalists.growing.grow_cut import GrowCut
+from semisam.generalists.growing.seeds import Guess
 from semisam.generalists.registry import create
-from semisam.generalists.seeds import Guess
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
 from test_random_walker import SHAPE, SHIFTED, TRUTH, ball, dice

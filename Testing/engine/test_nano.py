@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from semisam.errors import GeneralistError
-from semisam.generalists import nano_windows as windows
+from semisam.generalists import windows
 from semisam.generalists.base import Context, Embedding
-from semisam.generalists.nano import Nano, weights_path
+from semisam.generalists.nano.generalist import Nano, weights_path
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
 

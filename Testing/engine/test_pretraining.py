@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from semisam.errors import GeneralistError, TrainingError
 from semisam.generalists.base import Context
-from semisam.generalists.nano import Nano
-from semisam.generalists.nano_network import NanoNetwork, click_maps, depth_to_space, space_to_depth
+from semisam.generalists.nano.generalist import Nano
+from semisam.generalists.nano.network import NanoNetwork, click_maps, depth_to_space, space_to_depth
 from semisam.pretraining.batches import make_sample, prompt_maps
 from semisam.pretraining.pool import WorldPool
 from semisam.pretraining.prompt_simulation import first_prompts, jittered_box, overlap, specialist_mask

@@ -5,8 +5,8 @@ import pytest
 
 from semisam.files.volume_files import read_image, read_mask
 from semisam.generalists.base import Context
-from semisam.generalists.random_walk import walk
-from semisam.generalists.random_walker import RandomWalker
+from semisam.generalists.growing.random_walk import walk
+from semisam.generalists.growing.random_walker import RandomWalker
 from semisam.prompts import Prompts
 from semisam.segments import parse_segments
 from semisam.volumes import Geometry, Volume

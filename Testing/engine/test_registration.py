@@ -7,7 +7,7 @@ from semisam.errors import GeneralistError
 from semisam.files.volume_files import read_image, read_mask
 from semisam.generalists.base import Context, Example
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.registration import Registration
+from semisam.generalists.registration.generalist import Registration
 from semisam.prompts import Prompts
 from semisam.segments import parse_segments
 from semisam.volumes import Geometry, Volume, reorder_voxels

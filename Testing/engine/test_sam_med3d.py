@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 
 from formula_weights import formula_weights
 from semisam.errors import GeneralistError
-from semisam.generalists import sam_med3d
 from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.sam_med3d import SamMed3D, normalized
-from semisam.generalists.sam_med3d_frame import Frame
-from semisam.generalists.sam_med3d_network import Architecture, shapes_of
-from semisam.generalists.sam_med3d_prompts import Telling
+from semisam.generalists.sam_med3d import generalist as sam_med3d
+from semisam.generalists.sam_med3d.frame import Frame
+from semisam.generalists.sam_med3d.generalist import SamMed3D, normalized
+from semisam.generalists.sam_med3d.network import Architecture, shapes_of
+from semisam.generalists.sam_med3d.prompts import Telling
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
 

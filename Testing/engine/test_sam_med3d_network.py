@@ -13,8 +13,8 @@ from torch.nn import functional
 from conftest import DATA
 from formula_weights import formula_weights
 from plain_attention import plain_attention
-from semisam.generalists.sam_med3d_attention import Attention
-from semisam.generalists.sam_med3d_network import Architecture, check_layout, network_of, shapes_of
+from semisam.generalists.sam_med3d.attention import Attention
+from semisam.generalists.sam_med3d.network import Architecture, check_layout, network_of, shapes_of
 
 GOLDEN = DATA.parent / "golden" / "sam_med3d"
 

@@ -14,10 +14,10 @@ from formula_weights import formula_weights
 from semisam.errors import GeneralistError
 from semisam.generalists import registry, weights
 from semisam.generalists.base import Context
-from semisam.generalists.sam_slices import MedSam, Sam
-from semisam.generalists.sam_slices_frame import SliceFrame, eight_bits
-from semisam.generalists.sam_slices_network import Sizes, SliceNetwork, check_layout
-from semisam.generalists.sam_slices_walk import Walk
+from semisam.generalists.sam_slices.frame import SliceFrame, eight_bits
+from semisam.generalists.sam_slices.generalist import MedSam, Sam
+from semisam.generalists.sam_slices.network import Sizes, SliceNetwork, check_layout
+from semisam.generalists.sam_slices.walk import Walk
 from semisam.generalists.weights_import import import_weights
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume

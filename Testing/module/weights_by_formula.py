@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from semisam.generalists.sam_med3d_network import shapes_of
+from semisam.generalists.sam_med3d.network import shapes_of
 
 
 def main(file: Path) -> None:

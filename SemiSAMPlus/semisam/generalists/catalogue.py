@@ -47,8 +47,8 @@ class Entry:
             return True
 
 
-_MED3D = "semisam.generalists.sam_med3d_network:check_layout"
-_SLICES = "semisam.generalists.sam_slices_network:check_layout"
+_MED3D = "semisam.generalists.sam_med3d.network:check_layout"
+_SLICES = "semisam.generalists.sam_slices.network:check_layout"
 _SEGMENT_ANYTHING = {"layout": _SLICES, "package": "segment_anything", "extra": "sam"}
 _SEEN = "trained on many public data sets, the left atrium challenge of 2018 and BraTS among them: no unseen data there"
 
@@ -95,7 +95,7 @@ ENTRIES = {
         "nnInteractive, 3D, CT, MR, PET and more",
         "CC BY-NC-SA 4.0, no commercial use",
         "a model folder of MIC-DKFZ/nnInteractive (Hugging Face); its fold_0/checkpoint_final.pth stands for all of it",
-        folder="semisam.generalists.nninteractive_folder:read",
+        folder="semisam.generalists.nninteractive.folder:read",
         accept="https://creativecommons.org/licenses/by-nc-sa/4.0",
         package="nnInteractive.inference.inference_session",
         extra="nninteractive",

@@ -20,16 +20,16 @@ if TYPE_CHECKING:  # the names of the generalists are told before anything slow 
     from semisam.generalists.base import Context, Generalist
 
 GENERALISTS = {
-    "nano": "semisam.generalists.nano:Nano",
-    "registration": "semisam.generalists.registration:Registration",
-    "random-walker": "semisam.generalists.random_walker:RandomWalker",
-    "grow-cut": "semisam.generalists.grow_cut:GrowCut",
-    "sam-med3d": "semisam.generalists.sam_med3d:SamMed3D",
-    "sam-med3d-turbo": "semisam.generalists.sam_med3d:SamMed3DTurbo",
-    "seganypet": "semisam.generalists.sam_med3d:SegAnyPET",
-    "sam": "semisam.generalists.sam_slices:Sam",
-    "medsam": "semisam.generalists.sam_slices:MedSam",
-    "nninteractive": "semisam.generalists.nninteractive:NnInteractive",
+    "nano": "semisam.generalists.nano.generalist:Nano",
+    "registration": "semisam.generalists.registration.generalist:Registration",
+    "random-walker": "semisam.generalists.growing.random_walker:RandomWalker",
+    "grow-cut": "semisam.generalists.growing.grow_cut:GrowCut",
+    "sam-med3d": "semisam.generalists.sam_med3d.generalist:SamMed3D",
+    "sam-med3d-turbo": "semisam.generalists.sam_med3d.generalist:SamMed3DTurbo",
+    "seganypet": "semisam.generalists.sam_med3d.generalist:SegAnyPET",
+    "sam": "semisam.generalists.sam_slices.generalist:Sam",
+    "medsam": "semisam.generalists.sam_slices.generalist:MedSam",
+    "nninteractive": "semisam.generalists.nninteractive.generalist:NnInteractive",
 }
 
 _logger = logging.getLogger(__name__)

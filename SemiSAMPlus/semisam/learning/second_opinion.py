@@ -11,7 +11,7 @@ import numpy as np
 from semisam.errors import GeneralistError
 from semisam.generalists.base import Context, Example
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.registration import Registration
+from semisam.generalists.registration.generalist import Registration
 from semisam.learning.trust import agreement
 from semisam.learning.working import WorkingCase, WorkingSet
 from semisam.project import Project

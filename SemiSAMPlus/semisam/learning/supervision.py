@@ -17,7 +17,7 @@ import torch
 
 from semisam.generalists.base import Embedding, Generalist
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.registration import Registration
+from semisam.generalists.registration.generalist import Registration
 from semisam.kept import Kept
 from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.trust import Trust, agreement

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, click_maps, normalize
+from semisam.generalists.nano.network import BOX, MASK, PROMPT_MAPS, click_maps, normalize
 from semisam.pretraining.prompt_simulation import SimulatedPrompts, bounds
 from semisam.pretraining.synthesis import MAX_TARGETS, World
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from semisam.generalists.nano_network import box_mean
+from semisam.generalists.nano.network import box_mean
 from semisam.pretraining.shapes import blur, cube_grid, rotation, smooth_noise
 
 Point = tuple[int, int, int]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as functional
 from scipy import ndimage
 
-from semisam.generalists.nano_network import normalize
+from semisam.generalists.nano.network import normalize
 from semisam.pretraining.shapes import blur, cube_grid, rotation, smooth_noise, solid, warped_grid
 
 MAX_TARGETS = 3

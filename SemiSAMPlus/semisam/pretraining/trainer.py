@@ -27,8 +27,8 @@ from torch import Tensor
 
 from semisam.errors import TrainingError
 from semisam.files.atomic import replacing, write_text
-from semisam.generalists.nano import load_network
-from semisam.generalists.nano_network import NanoNetwork
+from semisam.generalists.nano.generalist import load_network
+from semisam.generalists.nano.network import NanoNetwork
 from semisam.pretraining.batches import Sample, make_sample, prompt_maps
 from semisam.pretraining.pool import WorldPool
 from semisam.pretraining.prompt_simulation import add_correction, first_prompts

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from semisam.generalists import nano_windows as windows
-from semisam.generalists.nano_windows import Grid
+from semisam.generalists import windows
+from semisam.generalists.windows import Grid
 from semisam.volumes import Geometry, axis_map
 
 SPACING = 1.5

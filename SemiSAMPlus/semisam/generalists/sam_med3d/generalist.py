@@ -19,13 +19,12 @@ import numpy as np
 import torch
 
 from semisam.errors import GeneralistError
-from semisam.generalists import nano_windows as windows
-from semisam.generalists import weights
+from semisam.generalists import weights, windows
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.parts import Parts
-from semisam.generalists.sam_med3d_frame import COARSE, Frame, Tile
-from semisam.generalists.sam_med3d_network import SamMed3DNetwork, network_of
-from semisam.generalists.sam_med3d_prompts import Telling, Told
+from semisam.generalists.sam_med3d.frame import COARSE, Frame, Tile
+from semisam.generalists.sam_med3d.network import SamMed3DNetwork, network_of
+from semisam.generalists.sam_med3d.prompts import Telling, Told
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
 

@@ -34,7 +34,7 @@ from semisam.errors import GeneralistError
 from semisam.generalists import weights
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.catalogue import add_command
-from semisam.generalists.nninteractive_folder import SESSION_FILES
+from semisam.generalists.nninteractive.folder import SESSION_FILES
 from semisam.prompts import THRESHOLD, Prompts
 from semisam.volumes import Volume
 

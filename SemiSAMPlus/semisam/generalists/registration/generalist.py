@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from semisam.errors import GeneralistError
-from semisam.generalists.alignment import Alignment, AlignmentExample, AlignmentTarget, align, match
 from semisam.generalists.base import Context, Embedding, Example
-from semisam.generalists.deformation import deformation, from_matrix, positions, to_image, warp
 from semisam.generalists.grids import affordable_geometry, robust_scaled
+from semisam.generalists.registration.alignment import Alignment, AlignmentExample, AlignmentTarget, align, match
+from semisam.generalists.registration.deformation import deformation, from_matrix, positions, to_image, warp
 from semisam.prompts import THRESHOLD, Prompts
 from semisam.volumes import (
     Geometry,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from semisam.generalists.sam_med3d_decoder import MaskDecoder, PromptEncoder
-from semisam.generalists.sam_med3d_encoder import ImageEncoder
+from semisam.generalists.sam_med3d.decoder import MaskDecoder, PromptEncoder
+from semisam.generalists.sam_med3d.encoder import ImageEncoder
 
 
 @dataclass(frozen=True)

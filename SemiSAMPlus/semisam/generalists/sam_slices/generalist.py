@@ -23,9 +23,9 @@ from semisam.errors import GeneralistError
 from semisam.generalists import weights
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.parts import Parts
-from semisam.generalists.sam_slices_frame import SliceFrame, eight_bits
-from semisam.generalists.sam_slices_network import SliceNetwork, network_of
-from semisam.generalists.sam_slices_walk import Question, Walk
+from semisam.generalists.sam_slices.frame import SliceFrame, eight_bits
+from semisam.generalists.sam_slices.network import SliceNetwork, network_of
+from semisam.generalists.sam_slices.walk import Question, Walk
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
 

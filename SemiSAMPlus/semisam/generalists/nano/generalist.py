@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from semisam.errors import GeneralistError
-from semisam.generalists import nano_windows as windows
+from semisam.generalists import windows
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.grids import robust_bounds
-from semisam.generalists.nano_network import BOX, MASK, PROMPT_MAPS, Features, NanoNetwork, click_maps, normalize
-from semisam.generalists.nano_windows import Grid
+from semisam.generalists.nano.network import BOX, MASK, PROMPT_MAPS, Features, NanoNetwork, click_maps, normalize
+from semisam.generalists.windows import Grid
 from semisam.prompts import Prompts
 from semisam.volumes import Volume
 
@@ -48,7 +48,7 @@ _OUTSIDE = -12.0
 
 def weights_path() -> Path:
     """The shipped weights: beside the package in the repository, or inside it when it is installed."""
-    beside = Path(__file__).resolve().parents[2] / "Resources" / "Models" / "nano.safetensors"
+    beside = Path(__file__).resolve().parents[3] / "Resources" / "Models" / "nano.safetensors"
     if beside.exists():
         return beside
     return Path(str(resources.files("semisam"))) / "Resources" / "Models" / "nano.safetensors"

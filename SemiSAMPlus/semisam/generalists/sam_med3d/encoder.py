@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from semisam.generalists.sam_med3d_attention import Attention
+from semisam.generalists.sam_med3d.attention import Attention
 
 
 class ImageEncoder(nn.Module):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from semisam.generalists.random_walk import walk
-from semisam.generalists.seeds import INSIDE, Grower, Guess
+from semisam.generalists.growing.random_walk import walk
+from semisam.generalists.growing.seeds import INSIDE, Grower, Guess
 
 # See random_walk.walk. These and the constants of seeds.py were chosen on corrupted masks
 # (Testing/benchmarks/training_free.md).

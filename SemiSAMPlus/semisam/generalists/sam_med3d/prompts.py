@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semisam.generalists.grids import robust_bounds
-from semisam.generalists.sam_med3d_frame import Frame, Tile
+from semisam.generalists.sam_med3d.frame import Frame, Tile
 from semisam.prompts import THRESHOLD, Prompts
 
 # Beyond this many clicks another one changes nothing that counts; with a mask, three are enough.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semisam.generalists.grids import robust_bounds
-from semisam.generalists.sam_slices_frame import SliceFrame
+from semisam.generalists.sam_slices.frame import SliceFrame
 from semisam.prompts import THRESHOLD, Prompts
 
 # Slices that are asked lie at least this far apart, mm.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from semisam.generalists.seeds import BACKGROUND, OBJECT, Grower, Guess
+from semisam.generalists.growing.seeds import BACKGROUND, OBJECT, Grower, Guess
 
 # Length of a step across an edge of one standard deviation of the image, in voxels of a homogeneous region.
 _EDGE = 30.0

@@ -1,4 +1,4 @@
-"""Where `nano` looks: windows on a volume, small grids on which the object in question has a sensible size.
+"""Windows on a volume: small grids on which the object in question has a sensible size, and the way there and back.
 
 A window is an axis-aligned grid in the volume's own index frame, measured in mm from the centre of voxel (0, 0, 0)
 along k, j, i. Its steps are equal in mm, except along slices thicker than that: up to twice as long. Resampling is
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from semisam.generalists.nano_network import GRID_MULTIPLE
+from semisam.generalists.nano.network import GRID_MULTIPLE
 
 WHOLE_VOXELS = 48**3
 """Grid points of a window on a whole volume, at most."""

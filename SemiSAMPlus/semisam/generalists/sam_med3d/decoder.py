@@ -11,7 +11,7 @@ import math
 import torch
 from torch import nn
 
-from semisam.generalists.sam_med3d_encoder import ChannelNorm, TwoLayers
+from semisam.generalists.sam_med3d.encoder import ChannelNorm, TwoLayers
 
 _MASKS = 4
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from semisam.generalists import nano_windows as windows
-from semisam.generalists.nano_windows import Grid
+from semisam.generalists import windows
+from semisam.generalists.windows import Grid
 from semisam.volumes import Geometry, axis_map
 
 # Slices are cut across another axis than head to feet only if its voxels are this much longer.

@@ -1,0 +1,1 @@
+"""Generalists that grow an object from seeds: ``random-walker`` and ``grow-cut``."""

@@ -1,0 +1,1 @@
+"""``nninteractive``, through its own package."""

@@ -1,0 +1,1 @@
+"""``registration``: alignment and deformation of annotated cases onto a volume."""

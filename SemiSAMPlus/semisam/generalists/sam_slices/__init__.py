@@ -1,0 +1,1 @@
+"""``sam`` and ``medsam``: networks for pictures, asked slice by slice."""
