@@ -52,12 +52,19 @@ class Specialist:
     """A trained network with its plan, ready to predict."""
 
     def __init__(
-        self, network: torch.nn.Module, plan: Plan, segments: Sequence[Segment], single: Sequence[bool]
+        self,
+        network: torch.nn.Module,
+        plan: Plan,
+        segments: Sequence[Segment],
+        single: Sequence[bool],
+        agreement: float | None = None,
     ) -> None:
+        """``agreement``: how far a second opinion agrees on average, for cases that have none of their own."""
         self._network = network.eval()
         self.plan = plan
         self._segments = segments
         self._single = single
+        self.agreement = agreement
 
     @classmethod
     def load(cls, project: Project, device: str = "auto") -> tuple[Specialist, str]:
@@ -67,8 +74,17 @@ class Specialist:
         torch.set_num_threads(plan.threads)
         network = make_network(plan)
         network.load_state_dict(weights)
-        specialist = cls(network.to(plan.device), plan, project.segments, facts["single_component"])
+        agreement = facts.get("agreement")
+        specialist = cls(network.to(plan.device), plan, project.segments, facts["single_component"], agreement)
         return specialist, str(facts["weights"]).removesuffix(".safetensors")
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """(k, j, i) normalized working image -> (1 + segments, k, j, i) float32."""
+        probability = predict_probabilities(self._network, self.plan, image)
+        if self.plan.mirror:
+            turned = predict_probabilities(self._network, self.plan, np.ascontiguousarray(image[:, :, ::-1]))
+            probability = (probability + turned[..., ::-1]) / 2
+        return probability
 
     def predict(
         self, image: np.ndarray, working: Geometry, original: Geometry, second_opinion: Opinion | None = None
@@ -77,12 +93,9 @@ class Specialist:
 
         ``second_opinion`` is asked with the probabilities how far something else agrees with them (Dice, or None).
         """
-        probability = predict_probabilities(self._network, self.plan, image)
-        if self.plan.mirror:
-            turned = predict_probabilities(self._network, self.plan, np.ascontiguousarray(image[:, :, ::-1]))
-            probability = (probability + turned[..., ::-1]) / 2
+        probability = self.probabilities(image)
         confidence = expected_dice(probability)
-        agreement = second_opinion(probability) if second_opinion else None
+        agreement = second_opinion(probability) if second_opinion else self.agreement
         if agreement is not None:
             confidence = confidence_of(confidence, agreement)
         doubt = _entropy(probability)
@@ -195,12 +208,15 @@ def write_proposals(
 ) -> int:
     start, written = time.monotonic(), 0
     opinion = SecondOpinion(project, working)
-    # Those with a second opinion first: the others are given the mean of it.
-    for index, name in enumerate(sorted(names, key=lambda name: not opinion.has(working, name))):
+    # Of each or of none: cases with an opinion of their own and cases without one could not be ranked together.
+    of_each = all(opinion.has(name) for name in names)
+    for index, name in enumerate(names):
         if should_stop():
             break
         case = working[name]
-        prediction = specialist.predict(case.image, case.geometry, case.original, partial(opinion, case))
+        prediction = specialist.predict(
+            case.image, case.geometry, case.original, partial(opinion, case) if of_each else None
+        )
         project.set_proposal(
             name,
             prediction.mask,

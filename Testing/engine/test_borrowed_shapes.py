@@ -111,16 +111,47 @@ def test_the_second_opinion_is_low_for_a_mask_in_the_wrong_place(
     wrong = np.roll(right, 5, axis=2)
     opinion = SecondOpinion(project, working)
     # Nothing is registered yet, and asking registers nothing.
-    assert not opinion.has(working, "case3")
+    assert not opinion.has("case3")
     assert opinion(working["case3"], right) is None
     cache = EmbeddingCache(project.cache_dir / "embeddings")
     cache.get(Registration(Context(examples(project, working))), working["case3"].volume)
-    assert opinion.has(working, "case3")
+    assert opinion.has("case3")
     good, bad = opinion(working["case3"], right), opinion(working["case3"], wrong)
     assert good is not None and bad is not None and good > 0.8 > 0.65 > bad
-    # A case without a registration gets the mean of the others, so that they can be ranked together.
     other = np.zeros((3, *working["case4"].image.shape), np.float32)
-    assert opinion(working["case4"], other) == pytest.approx((good + bad) / 2)
+    assert opinion(working["case4"], other) is None
+    assert opinion.on_average(["case4", "case3"], lambda image: wrong) == pytest.approx(bad)
+    assert opinion.on_average(["case4"], lambda image: other) is None
+
+
+def test_cases_are_ranked_by_opinions_of_each_or_of_none(study: Study) -> None:
+    from semisam.learning.loop import TrainOptions, train
+    from semisam.predict import Specialist, confidence_of, expected_dice, propose
+
+    project = study.make_project(annotated=("case1", "case2"))
+    train(project, TrainOptions(steps=40, generalist="none"), lambda event: None, lambda: False)
+    specialist, _ = Specialist.load(project)
+    assert specialist.agreement is None
+    working = WorkingSet(project, specialist.plan)
+    expected = {name: expected_dice(specialist.probabilities(working[name].image)) for name in working.unannotated}
+
+    def confidences() -> dict[str, float]:
+        propose(project, lambda event: None, lambda: False)
+        return {name: project.case(name).confidence for name in working.unannotated}
+
+    assert confidences() == pytest.approx(expected)
+    registration = Registration(Context(examples(project, working)))
+    cache = EmbeddingCache(project.cache_dir / "embeddings")
+    cache.get(registration, working["case3"].volume)
+    assert confidences() == pytest.approx(expected)  # the other one has no opinion
+    cache.get(registration, working["case4"].volume)
+    opinion = SecondOpinion(project, working)
+    agreed = {name: opinion(working[name], specialist.probabilities(working[name].image)) for name in expected}
+    assert confidences() == pytest.approx({name: confidence_of(expected[name], agreed[name]) for name in expected})
+
+    train(project, TrainOptions(steps=10, generalist="none"), lambda event: None, lambda: False)
+    specialist, _ = Specialist.load(project)
+    assert specialist.agreement is not None  # new volumes are judged by it
 
 
 def test_training_prepares_second_opinions_and_borrows_shapes(study: Study) -> None:

@@ -28,6 +28,7 @@ from semisam.learning.losses import generalist_loss
 from semisam.learning.pace import Pace
 from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
+from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.teaching import Teaching
 from semisam.learning.working import WorkingSet
 from semisam.predict import Specialist, write_proposals
@@ -270,7 +271,7 @@ class _Round:
 
     def _propose(self) -> int:
         single = [_is_single(self.working, index + 1) for index in range(len(self.plan.segments))]
-        facts = {
+        facts: dict[str, Any] = {
             "single_component": single,
             "round": self.round,
             "steps": self.budget.steps,
@@ -283,9 +284,11 @@ class _Round:
             "seed": self.options.seed,
             **self.teaching.summary(),
         }
-        model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
-        specialist = Specialist(self.teacher, self.plan, self.project.segments, single)
         names = list(self.working.unannotated)
+        specialist = Specialist(self.teacher, self.plan, self.project.segments, single)
+        opinion = SecondOpinion(self.project, self.working)
+        specialist.agreement = facts["agreement"] = opinion.on_average(names, specialist.probabilities)
+        model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
         written = write_proposals(
             self.project, specialist, model, self.working, names, self._forward_proposals, self.should_stop
         )

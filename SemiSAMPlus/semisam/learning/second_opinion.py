@@ -6,6 +6,8 @@ Registration errs in its own way, so where the two agree both are likely right.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from semisam.errors import GeneralistError
@@ -29,10 +31,15 @@ def examples(project: Project, working: WorkingSet) -> tuple[Example, ...]:
     return tuple(found)
 
 
+# So many registered cases tell how far the specialist is to be believed on average.
+_ASKED = 8
+
+
 class SecondOpinion:
     """Compares masks with registered annotated cases, as far as these registrations are in the cache already."""
 
     def __init__(self, project: Project, working: WorkingSet) -> None:
+        self._working = working
         self._values = [segment.value for segment in project.segments]
         self._cache = EmbeddingCache(project.cache_dir / "embeddings")
         self._registration: Registration | None = None
@@ -41,24 +48,31 @@ class SecondOpinion:
         except GeneralistError:
             pass  # nothing is annotated: no second opinion
 
-        self._given: list[float] = []
-
-    def has(self, working: WorkingSet, name: str) -> bool:
+    def has(self, name: str) -> bool:
         """Whether this case has been registered."""
         if self._registration is None or not self._cache.folder.is_dir():
             return False
-        return self._cache.path(self._registration, working[name].volume).exists()
+        return self._cache.path(self._registration, self._working[name].volume).exists()
 
     def __call__(self, case: WorkingCase, probability: np.ndarray) -> float | None:
-        """Dice of the two masks, mean over the segments. A case that was not registered gets the mean of those before
-        it, so that both kinds can be ranked together; None without any.
+        """Dice of the two masks, mean over the segments; None for a case that was not registered.
 
         probability is (1 + segments, k, j, i) of the specialist on the working grid.
         """
         embedding = self._cache.find(self._registration, case.volume) if self._registration else None
         if self._registration is None or embedding is None or len(embedding.arrays["labels"]) == 0:
-            return float(np.mean(self._given)) if self._given else None
+            return None
         prompts = [Prompts(mask=mask, segment=value) for mask, value in zip(probability[1:], self._values, strict=True)]
-        opinion = float(np.mean(agreement(self._registration.predict(embedding, prompts), probability[1:])))
-        self._given.append(opinion)
-        return opinion
+        return float(np.mean(agreement(self._registration.predict(embedding, prompts), probability[1:])))
+
+    def on_average(self, names: Sequence[str], predict: Callable[[np.ndarray], np.ndarray]) -> float | None:
+        """The mean over a few registered ones of these cases; None when there is none.
+
+        predict  (k, j, i) working image -> probabilities of the specialist, as above
+        """
+        given = []
+        for name in [name for name in names if self.has(name)][:_ASKED]:
+            case = self._working[name]
+            opinion = self(case, predict(case.image))
+            given += [] if opinion is None else [opinion]
+        return float(np.mean(given)) if given else None
