@@ -232,7 +232,7 @@ def main() -> None:
 def write(text: str, ways: list[str], fingerprint: str, counts: str) -> None:
     head = f"""# nano: quality and use of the image
 
-`python Testing/benchmarks/nano_quality.py --cases {counts} --write`, one thread of a busy two-core machine;
+`python Testing/benchmarks/nano_quality.py --cases {counts} --write`, one thread of a two-core machine;
 `{fingerprint}` ({weights_path().stat().st_size / 2**20:.1f} MB). In brackets: cases, spread evenly over the data set.
 Each cell is the mean Dice with {", ".join(f"**{way}**" if way == "real" else way for way in ways)}
 {"(same prompts)" if "random walker" in ways else ""}: the gap between the first two is what comes from the image.
