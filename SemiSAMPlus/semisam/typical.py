@@ -1,9 +1,9 @@
 """Which cases to annotate first: those that are most like the others.
 
-With one to four annotated cases, which ones they are changes the result more than how one learns from them
-(Testing/benchmarks/first_cases.md). Nothing is known about the cases at that point but their images. So every image is
-reduced to a thumbnail of its whole field of view, two cases are as alike as their thumbnails correlate, and cases are
-chosen so that the others have one like themselves among the chosen (facility location, solved greedily).
+Nothing is known about the cases at that point but their images. So every image is reduced to a thumbnail of its whole
+field of view, two cases are as alike as their thumbnails correlate, and cases are chosen so that most others have one
+like themselves among the chosen (facility location, solved greedily). What that is worth: Testing/benchmarks/
+few_labels.md, "Which cases to annotate first".
 """
 
 from __future__ import annotations

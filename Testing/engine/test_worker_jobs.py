@@ -110,6 +110,16 @@ def test_jobs_wait_for_each_other_and_can_be_cancelled(client: WorkerClient, tmp
     assert client.event(first, seconds=60)["event"] == "error"
 
 
+def test_which_cases_to_annotate_first_is_found_out_beside_the_jobs(client: WorkerClient) -> None:
+    client.ask("open")
+    report, suggest = client.send("report"), client.send("suggest")
+    client.event(suggest, "started")  # at once, although the report has only begun
+    answer = client.event(suggest, seconds=60)
+    assert answer["event"] == "done" and answer["order"]
+    assert client.event(report, seconds=60)["event"] == "done"
+    assert client.ask("open")["suggested"] == answer["order"]
+
+
 def test_a_process_that_does_not_listen_is_killed_with_everything_it_started(path: Path) -> None:
     events: list[tuple[str, dict]] = []
     over = threading.Event()

@@ -1,4 +1,5 @@
-"""The worker's long jobs: at most one training, and beside it at most one of the others, which wait for each other."""
+"""The worker's long jobs: at most one training, and beside it at most one of the others, which wait for each other; and
+what nobody waits for, which is beside them all."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ class Jobs:
         self._idle = threading.Condition(self._lock)
         self._jobs: dict[RequestId, tuple[Ticket, ChildJob]] = {}
         self._training: RequestId | None = None
+        self._beside: set[RequestId] = set()
         self._queue: deque[tuple[Ticket, list[str]]] = deque()
         self._waiting_for_training: list[Ticket] = []
         self._options: dict[str, Any] = {}
@@ -67,6 +69,13 @@ class Jobs:
 
     # The others -------------------------------------------------------------------------------------------------------
 
+    def beside(self, ticket: Ticket, arguments: list[str]) -> None:
+        """Run ``python -m semisam`` with ``arguments`` now, without standing in the way of any other job."""
+        with self._lock:
+            self._beside.add(ticket.id)
+            self._start(ticket, arguments)
+            self._beside &= self._jobs.keys()  # it may have been cancelled already
+
     def queue(self, ticket: Ticket, arguments: list[str]) -> None:
         """Run ``python -m semisam`` with ``arguments`` as soon as no other job (but training) runs."""
         with self._lock:
@@ -74,7 +83,7 @@ class Jobs:
             self._start_next()
 
     def _start_next(self) -> None:
-        while self._queue and not any(key != self._training for key in self._jobs):
+        while self._queue and not self._jobs.keys() - self._beside - {self._training}:
             ticket, arguments = self._queue.popleft()
             if not ticket.closed:
                 self._start(ticket, arguments)
@@ -93,6 +102,7 @@ class Jobs:
     def _end(self, ticket: Ticket, name: str, fields: dict[str, Any]) -> None:
         with self._lock:
             del self._jobs[ticket.id]
+            self._beside.discard(ticket.id)
             waiting: list[Ticket] = []
             if self._training == ticket.id:
                 self._training = None
@@ -132,8 +142,9 @@ class Jobs:
 
     @property
     def busy(self) -> bool:
-        """Whether any job runs or waits."""
-        return bool(self.status())
+        """Whether any job runs or waits that another project would have to wait for."""
+        with self._lock:
+            return bool(self._jobs.keys() - self._beside) or any(not ticket.closed for ticket, _ in self._queue)
 
     @property
     def paused(self) -> bool:

@@ -75,7 +75,7 @@ class Worker:
             "stop": lambda ticket: self._jobs.stop_training(ticket, pause=False),
             "propose": lambda ticket: self._command(ticket),
             "report": lambda ticket: self._command(ticket),
-            "suggest": lambda ticket: self._command(ticket),
+            "suggest": self._suggest,
             "segment": self._segment,
             "export-model": lambda ticket: self._model(ticket, "export"),
             "import-model": lambda ticket: self._model(ticket, "import"),
@@ -185,6 +185,9 @@ class Worker:
 
     def _command(self, ticket: Ticket) -> None:
         self._jobs.queue(ticket, [ticket.request.name, str(self._store.path), "--json"])
+
+    def _suggest(self, ticket: Ticket) -> None:
+        self._jobs.beside(ticket, ["suggest", str(self._store.path), "--json"])
 
     def _segment(self, ticket: Ticket) -> None:
         request = ticket.request
