@@ -181,7 +181,7 @@ class CaseEditor:
             # The engine does the same with its files, and notes from which proposal the annotation comes.
             self._accept_in_project(case, names, on_done)
         else:
-            self._save(case, "annotated" if self._all_completed() else "in work", on_done)
+            self._save(case, self._work(), on_done)
         return True
 
     def edit_proposal(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
@@ -272,7 +272,7 @@ class CaseEditor:
 
     def _accept_in_project(self, case: CaseInfo, names: Sequence[str] | None, on_done: _CaseCallback | None) -> None:
         # Should the engine die before it has accepted, the mask that the person saw is sent when it is back.
-        state = "annotated" if self._all_completed() else "in work"
+        state = self._work()
         try:
             self._write(case, state)
         except MaskFileError as error:
@@ -347,10 +347,12 @@ class CaseEditor:
             )
         self.failed.emit(WorkerError("system", text))
 
-    def _all_completed(self) -> bool:
+    def _work(self) -> str:
+        """How far the annotation in the scene is: done once all segments are."""
         node = self.scene.annotation
         keys = [find_segment(node, item.name) for item in self._session.segments]
-        return all(key is not None and status_of(node, key) is SegmentStatus.COMPLETED for key in keys)
+        done = all(key is not None and status_of(node, key) is SegmentStatus.COMPLETED for key in keys)
+        return "annotated" if done else "in work"
 
     def _waiting_mask(self, case: CaseInfo) -> Path | None:
         """A mask of this case that the engine does not have yet; it is newer than what the project has."""

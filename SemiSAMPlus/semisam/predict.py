@@ -194,7 +194,9 @@ def propose(
     """
     specialist, model = Specialist.load(project, device)
     working = WorkingSet(project, specialist.plan)
-    return write_proposals(project, specialist, model, working, names or working.unannotated, on_event, should_stop)
+    opinion = SecondOpinion(project, working)
+    chosen = names or working.unannotated
+    return write_proposals(project, specialist, model, working, opinion, chosen, on_event, should_stop)
 
 
 def write_proposals(
@@ -202,12 +204,12 @@ def write_proposals(
     specialist: Specialist,
     model: str,
     working: WorkingSet,
+    opinion: SecondOpinion,
     names: Sequence[str],
     on_event: Event,
     should_stop: Stop,
 ) -> int:
     start, written = time.monotonic(), 0
-    opinion = SecondOpinion(project, working)
     # Of each or of none: cases with an opinion of their own and cases without one could not be ranked together.
     of_each = all(opinion.has(name) for name in names)
     for index, name in enumerate(names):

@@ -67,15 +67,14 @@ def thumbnail(volume: Volume) -> np.ndarray:
     """(16, 16, 16) float32 of the whole field of view, in canonical axes, without local mean and contrast."""
     from scipy.ndimage import gaussian_filter, zoom
 
+    from semisam.generalists.grids import robust_scaled
     from semisam.volumes import resample_image, working_geometry
 
     grid = volume.geometry.canonical()
     # Never finer than the image: a stack of a few slices is stretched afterwards.
     spacing = [max(step, step * size / _SIDE) for step, size in zip(grid.spacing, grid.shape, strict=True)]
     small = resample_image(volume, working_geometry(volume.geometry, spacing))
-    low, high = np.percentile(small, (1, 99))
-    small = np.clip((small - low) / max(high - low, 1e-6), -0.5, 1.5)
-    small = zoom(small, [_SIDE / size for size in small.shape], order=1, mode="nearest", grid_mode=True)
+    small = zoom(robust_scaled(small), [_SIDE / size for size in small.shape], order=1, mode="nearest", grid_mode=True)
     mean = gaussian_filter(small, _LOCAL)
     deviation = np.sqrt(gaussian_filter((small - mean) ** 2, _LOCAL) + 1e-4)
     return ((small - mean) / deviation).astype(np.float32)

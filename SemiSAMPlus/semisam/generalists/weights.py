@@ -11,13 +11,19 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from semisam.errors import GeneralistError
 from semisam.files.atomic import write_json
 from semisam.generalists.catalogue import ENTRIES, add_command, remedy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Network = TypeVar("Network")
 
 VARIABLE = "SEMISAMPLUS_WEIGHTS"
 SCHEMA = 1
@@ -110,6 +116,21 @@ def chosen(name: str, file: Path | None = None) -> tuple[Path, str]:
         return file, sha256_of(file)
     path, card = require(name)
     return path, card.sha256
+
+
+def load(file: Path, name: str, build: Callable[[dict[str, Tensor]], Network]) -> Network:
+    """What ``build`` makes of the tensors in ``file``. Raises GeneralistError for weights that are damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+        return build(tensors)
+    except (OSError, SafetensorError, KeyError, IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise GeneralistError(
+            f'The weights of {name} in "{file}" are damaged ({error}): import them again with semisam generalists add '
+            f"{name} FILE."
+        ) from error
 
 
 def check(name: str) -> None:

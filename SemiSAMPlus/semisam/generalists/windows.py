@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from semisam.generalists.nano.network import GRID_MULTIPLE
-
+GRID_MULTIPLE = 8
+"""Sides of a window are multiples of this, as networks that halve it three times need."""
 WHOLE_VOXELS = 48**3
 """Grid points of a window on a whole volume, at most."""
 LOCAL_VOXELS = 40**3

@@ -290,7 +290,7 @@ class _Round:
         specialist.agreement = facts["agreement"] = opinion.on_average(names, specialist.probabilities)
         model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
         written = write_proposals(
-            self.project, specialist, model, self.working, names, self._forward_proposals, self.should_stop
+            self.project, specialist, model, self.working, opinion, names, self._forward_proposals, self.should_stop
         )
         self._say(f"Proposals for {written} of {len(names)} cases are ready.")
         return written

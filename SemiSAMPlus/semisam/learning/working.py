@@ -51,8 +51,8 @@ class WorkingCase:
     """One case as training sees it: image (k, j, i) float16 and, if annotated, labels (k, j, i) uint8.
 
     Labels are indices into the plan's segments, 1 for the first; 0 is background, UNKNOWN where a partial annotation
-    says nothing. ``original`` is the geometry of the
-    image file, to which every mask goes back. ``read`` reads the image as it is in its file.
+    says nothing. ``original`` is the geometry of the image file, to which every mask goes back. ``read`` reads the
+    image as it is in its file.
     """
 
     name: str

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 POSITIVE, NEGATIVE, BOX, MASK = 0, 2, 4, 5
 PROMPT_MAPS = 6
-GRID_MULTIPLE = 8
 CLICK_WIDTHS = (1.5, 5.0)
 """Standard deviations of the click maps, voxels."""
 
@@ -98,7 +97,7 @@ class NanoNetwork(nn.Module):
                 self.answer.bias.fill_(-1.0)
 
     def encode(self, image: Tensor) -> Features:
-        """Features of an image (b, 1, k, j, i), normalized; sides are multiples of GRID_MULTIPLE."""
+        """Features of an image (b, 1, k, j, i), normalized; sides are multiples of 8."""
         stem = self.stem(space_to_depth(image))
         fine = self.encode_fine(stem) + stem
         middle = self.encode_middle(self.down_middle(fine))

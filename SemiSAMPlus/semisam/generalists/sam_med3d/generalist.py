@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semisam.errors import GeneralistError
 from semisam.generalists import weights, windows
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.parts import Parts
 from semisam.generalists.sam_med3d.frame import COARSE, Frame, Tile
-from semisam.generalists.sam_med3d.network import SamMed3DNetwork, network_of
+from semisam.generalists.sam_med3d.network import network_of
 from semisam.generalists.sam_med3d.prompts import Telling, Told
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
@@ -52,7 +51,7 @@ class SamMed3D:
 
         self._device = torch.device(detect(context.device).device)
         file, digest = weights.chosen(self.name, file)
-        self._network = _load(file, self.name).to(self._device)
+        self._network = weights.load(file, self.name, network_of).to(self._device)
         self._side = 16 * self._network.sizes.tokens
         self.fingerprint = f"{self.name}-{_VERSION}-{digest[:16]}"
         self._parts = Parts(f"{self.name}-tile", self.fingerprint, self._encode_tile, context.cache)
@@ -165,17 +164,3 @@ def _image(volume: Volume, frame: Frame) -> np.ndarray:
 def _origin(frame: Frame) -> Tile:
     x, y, z = (starts[0] for starts in frame.starts())
     return x, y, z
-
-
-def _load(path: Path, name: str) -> SamMed3DNetwork:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        return network_of(tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise GeneralistError(
-            f'The weights of {name} in "{path}" are damaged ({error}): import them again with semisam generalists add '
-            f"{name} FILE."
-        ) from error

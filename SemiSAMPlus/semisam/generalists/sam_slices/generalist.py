@@ -24,7 +24,7 @@ from semisam.generalists import weights
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.parts import Parts
 from semisam.generalists.sam_slices.frame import SliceFrame, eight_bits
-from semisam.generalists.sam_slices.network import SliceNetwork, network_of
+from semisam.generalists.sam_slices.network import network_of
 from semisam.generalists.sam_slices.walk import Question, Walk
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
@@ -59,7 +59,7 @@ class Sam:
             )
         self._device = torch.device(hardware.device)
         self._most = _MOST[hardware.device != "cpu"]
-        self._network = _load(file, self.name).to(self._device)
+        self._network = weights.load(file, self.name, network_of).to(self._device)
         self.fingerprint = f"{self.name}-{_VERSION}-{digest[:16]}"
         self._parts = Parts(f"{self.name}-slice", self.fingerprint, self._encode_picture, context.cache)
 
@@ -152,17 +152,3 @@ def _pixel_box(frame: SliceFrame, question: Question) -> np.ndarray:
     assert question.box is not None
     edges = frame.pixels(question.box.reshape(2, 2) - 0.5) + 0.5
     return edges.reshape(4)
-
-
-def _load(path: Path, name: str) -> SliceNetwork:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        return network_of(tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, IndexError) as error:
-        raise GeneralistError(
-            f'The weights of {name} in "{path}" are damaged ({error}): import them again with semisam generalists add '
-            f"{name} FILE."
-        ) from error
