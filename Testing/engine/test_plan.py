@@ -43,6 +43,14 @@ def test_thick_slices_are_kept_and_not_halved_while_the_plane_is() -> None:
     assert plan.strides[0] == (1, 2, 2)
 
 
+def test_a_patch_of_thick_slices_costs_no_more_than_one_of_cubes() -> None:
+    """The first level is what costs: where slices are too thick to halve across, it has twice the voxels."""
+    plan = make_plan(fingerprint((10, 256, 216), (10.0, 1.5, 1.5)), CPU, ("organ",))
+    assert plan.strides[0] == (1, 2, 2)
+    assert np.prod(plan.patch) / np.prod(plan.strides[0]) <= 1.25 * 131_072 / 8
+    assert plan.on(GPU).on(CPU).patch == pytest.approx(plan.patch, rel=0.25)
+
+
 def test_a_small_structure_in_a_large_volume_keeps_its_resolution_as_far_as_proposals_stay_affordable() -> None:
     small = make_plan(fingerprint((78, 512, 512), (3.0, 0.7, 0.7), (30.0, 30.0, 30.0)), CPU, ("organ",))
     large = make_plan(fingerprint((78, 512, 512), (3.0, 0.7, 0.7), (180.0, 200.0, 200.0)), CPU, ("organ",))

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from semisam.files.atomic import replacing, write_json
+from semisam.learning.grown import grown
 from semisam.project import Project
 from semisam.specialists.plan import Plan
 from semisam.volumes import Geometry, Volume, canonical, resample_image, resample_mask, working_geometry
@@ -112,19 +113,20 @@ class WorkingSet:
         for name, revision in revisions.items():
             if self._revisions.get(name) != revision:
                 case = self[name]
-                self._cases[name] = replace(case, labels=self._labels(name, case.geometry))
+                self._cases[name] = replace(case, labels=self._labels(case))
         self._revisions = revisions
         self.annotated = sorted(names)
         self.complete = sorted(self._project.finished_cases())
         self.unannotated = sorted(set(self._project.cases) - set(self.complete))
         return changed
 
-    def _labels(self, name: str, geometry: Geometry) -> np.ndarray:
+    def _labels(self, case: WorkingCase) -> np.ndarray:
         values = [segment.value for segment in self._project.segments]
-        annotation, known = self._project.annotation_and_known(name)
+        annotation, known = self._project.annotation_and_known(case.name)
         if known is not None:
-            return _partial_labels(annotation, known, geometry, values)
-        mask = resample_mask(canonical(annotation), geometry, values)
+            drawn = _partial_labels(annotation, known, case.geometry, values)
+            return grown(case.volume, drawn, len(values), UNKNOWN)
+        mask = resample_mask(canonical(annotation), case.geometry, values)
         index = np.zeros(256, np.uint8)
         index[values] = np.arange(1, len(values) + 1)
         return index[mask]
