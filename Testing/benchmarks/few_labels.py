@@ -3,6 +3,7 @@
     python Testing/benchmarks/few_labels.py hippocampus --labels 1 2 4 8 --choices 3 --minutes 10
     python Testing/benchmarks/few_labels.py left_atrium --labels 1 4 --minutes 20 --generalist none
     python Testing/benchmarks/few_labels.py hippocampus --table
+    python Testing/benchmarks/few_labels.py hippocampus --confidence
 
 The cases are split by a fixed seed into a pool and a test set; in the pool, N cases drawn by another seed are
 annotated. Test cases never enter the project: they are segmented as new volumes and compared on their original grid.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from semisam.files.volume_files import read_image, read_mask
 from semisam.learning import loop, supervision, teaching
@@ -190,7 +193,40 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         "per_case": [round(float(value), 4) for value in table.mean(1)],
         "confidence": [round(float(value), 4) for value in confidences],
         "proposals": proposals,
+        "revision": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True, check=False
+        ).stdout.strip(),
     }
+
+
+def confidence_table() -> str:
+    """Markdown: is the confidence worth something? Over the runs whose revision is known, proposals and test cases.
+
+    "worst fifth found" is the share of the worst fifth by Dice that the fifth with the lowest confidence holds.
+    """
+    rows: dict[tuple[str, int, str, str], list[tuple[float, ...]]] = defaultdict(list)
+    for line in RESULTS.read_text().splitlines():
+        result = json.loads(line)
+        if not result.get("revision") or result["variant"]:
+            continue
+        test = list(zip(result["per_case"], result["confidence"], strict=True))
+        for kind, pairs in (("proposals", result["proposals"]), ("test cases", test)):
+            true, promised = np.array(pairs, float).T
+            fifth = max(1, round(len(true) / 5))
+            found = len(set(np.argsort(true)[:fifth]) & set(np.argsort(promised)[:fifth])) / fifth
+            values = found, float(spearmanr(true, promised)[0]), true.mean(), promised.mean()
+            rows[result["data"], result["labels"], result["generalist"], kind].append(
+                (*values, float(np.abs(true - promised).mean()))
+            )
+    lines = [
+        "| data | annotated | generalist | of | runs | worst fifth found | rank correlation | Dice | confidence "
+        "| off by |",
+        "|" + "---|" * 10,
+    ]
+    for row, runs in sorted(rows.items()):
+        numbers = " | ".join(f"{value:.2f}" for value in np.mean(runs, axis=0))
+        lines.append(f"| {' | '.join(str(item) for item in row)} | {len(runs)} | {numbers} |")
+    return "\n".join(lines)
 
 
 def table() -> str:
@@ -238,9 +274,10 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--keep", type=Path, default=None, help="keep the project in this folder")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--confidence", action="store_true")
     arguments = parser.parse_args()
-    if arguments.table:
-        print(table())
+    if arguments.table or arguments.confidence:
+        print(table() if arguments.table else confidence_table())
         return
     if arguments.processor_time:
         for module in (loop, supervision, teaching):

@@ -169,6 +169,17 @@ def test_status_shows_the_least_sure_proposal_first(capsys, proposed: Study):
     assert out.index("case4") < out.index("case3")
 
 
+def test_many_segments_do_not_make_the_tables_wide(capsys, study: Study, tmp_path: Path):
+    names = ",".join(f"{value}=organ {value}" for value in range(1, 40))
+    arguments = ["--images", str(study.images), "--annotations", str(study.labels), "--segments", names]
+    assert main(["init", str(tmp_path / "many"), *arguments]) == 0
+    told = capsys.readouterr().out
+    assert "of 39 segments" in told and "organ 7 ml" not in told
+    assert main(["status", str(tmp_path / "many"), "--all"]) == 0
+    told = capsys.readouterr().out.partition("All cases")[2]
+    assert "all ml" in told and max(map(len, told.splitlines())) < 120
+
+
 def test_status_for_machines_holds_every_case(capsys, proposed: Study):
     result = answer(capsys, "status", proposed.project)
     assert result["states"] == {"annotated": 2, "proposed": 2}

@@ -11,6 +11,7 @@ import pytest
 
 from conftest import Study
 from semisam.project import Project
+from semisam.report.figures import learning_curves
 from semisam.report.report import make_report
 
 _VOID = {"meta", "input", "image", "path", "rect", "use", "circle", "line"}
@@ -128,3 +129,13 @@ def test_a_case_that_cannot_be_read_is_shown_with_the_reason(proposed: Study):
     text = (proposed.folder / "report.html").read_text("utf-8")
     assert Page(text).classes.count("problem") == 1
     assert "case3.nii.gz" in text
+
+
+def test_many_segments_have_one_curve_for_each_generalist():
+    few, many = ["liver", "spleen"], [f"organ{number}" for number in range(30)]
+    for segments, curves in ((few, 4), (many, 2)):
+        trust = {name: {segment: 0.5 for segment in segments} for name in ("nano", "registration")}
+        history = [{"seconds": 10.0 * step, "loss": 1.0, "trust": trust} for step in range(3)]
+        page = learning_curves(history)
+        assert page.count("nano, ") == curves / 2 and page.count("registration, ") == curves / 2
+        assert ("mean of 30 segments" in page) == (segments is many)

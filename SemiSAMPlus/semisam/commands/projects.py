@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from semisam.commands.options import add_parser, add_project, author, ending, na
 from semisam.console import Console
 from semisam.errors import ProjectError, UsageError
 from semisam.ranking import kept_order, ranked_cases, volumes
-from semisam.segments import parse_segments
+from semisam.segments import Segment, parse_segments
 from semisam.worker import stop_signal
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN_NEXT = 8
 _SHOWN_FIRST = 4
+# Up to so many segments, each has a column of its own.
+_MOST_COLUMNS = 8
 
 
 def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
@@ -96,14 +99,14 @@ def run_init(arguments: argparse.Namespace, console: Console) -> int:
             case.name,
             " x ".join(str(size) for size in case.shape),
             " x ".join(f"{size:.3g}" for size in case.spacing),
-            *(case.volumes_ml.get(segment.name) for segment in segments),
+            *_volume_cells(segments, case.volumes_ml),
         ]
         for case in imported
         if case.volumes_ml
     ]
     annotated, unused = len(rows), [case.name for case in imported if case.unused_mask]
     if rows:
-        console.table(["annotated case", "voxels k,j,i", "mm k,j,i", *(f"{s.name} ml" for s in segments)], rows)
+        console.table(["annotated case", "voxels k,j,i", "mm k,j,i", *_volume_header(segments)], rows)
         console.say()
     sizes = Counter(case.shape for case in imported)
     console.say(
@@ -126,6 +129,21 @@ def run_init(arguments: argparse.Namespace, console: Console) -> int:
         }
     )
     return 0
+
+
+def _volume_header(segments: Sequence[Segment]) -> list[str]:
+    """A column for each segment, or two for all of them where they would not fit on a line."""
+    if len(segments) <= _MOST_COLUMNS:
+        return [f"{segment.name} ml" for segment in segments]
+    return [f"of {len(segments)} segments", "all ml"]
+
+
+def _volume_cells(segments: Sequence[Segment], volumes_ml: Mapping[str, float]) -> list[float | None]:
+    if len(segments) <= _MOST_COLUMNS:
+        return [volumes_ml.get(segment.name) for segment in segments]
+    if not volumes_ml:
+        return [None, None]
+    return [sum(value > 0 for value in volumes_ml.values()), round(sum(volumes_ml.values()), 3)]
 
 
 def _range(imported: Any) -> str:
@@ -155,9 +173,9 @@ def run_status(arguments: argparse.Namespace, console: Console) -> int:
     shown = ranked if arguments.all else [case for case in ranked if case.state.value == "proposed"][:_SHOWN_NEXT]
     if shown:
         console.say("\nAll cases:" if arguments.all else "\nLook at these next (the least sure first):")
-        header = ["case", "state", "confidence", *(f"{segment.name} ml" for segment in project.segments)]
+        header = ["case", "state", "confidence", *_volume_header(project.segments)]
         rows = [
-            [case.name, case.state.value, case.confidence, *(volumes(case).get(s.name) for s in project.segments)]
+            [case.name, case.state.value, case.confidence, *_volume_cells(project.segments, volumes(case))]
             for case in shown
         ]
         console.table(header, rows)

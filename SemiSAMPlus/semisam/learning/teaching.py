@@ -34,6 +34,8 @@ _IMMATURE = (0.65, 0.93)
 _IMMATURE_TARGET = 0.85
 # Parts of the warm-up between two looks at the growing teacher.
 _LOOKS = 20
+# Up to so many segments the trust in each is told.
+_FEW_SEGMENTS = 8
 
 
 class Teaching:
@@ -168,11 +170,7 @@ class Teaching:
 
         supervision.measure_trust(cases, predictions, self._rng, enough)
         for name in self._names:
-            values_in_words = ", ".join(
-                f"{segment} {value:.2f}"
-                for segment, value in zip(self._plan.segments, supervision.trust.of(name), strict=True)
-            )
-            self._say(f"Trust in {name}: {values_in_words}")
+            self._say(f"Trust in {name}: {_in_words(self._plan.segments, supervision.trust.of(name))}")
         return supervision
 
     def _affordable(self) -> bool:
@@ -207,3 +205,12 @@ class Teaching:
             self.pseudo_labels.pop(case.name, None)
         else:
             self.pseudo_labels[case.name], self._agreements[case.name] = answer
+
+
+def _in_words(segments: Sequence[str], trust: np.ndarray) -> str:
+    """Each segment with its trust; many segments together, with those that are trusted most."""
+    pairs = sorted(zip(segments, trust, strict=True), key=lambda pair: -pair[1])
+    if len(pairs) <= _FEW_SEGMENTS:
+        return ", ".join(f"{segment} {value:.2f}" for segment, value in zip(segments, trust, strict=True))
+    most = ", ".join(f"{segment} {value:.2f}" for segment, value in pairs[:3])
+    return f"{np.mean(trust):.2f} on average of {len(pairs)} segments (most: {most})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ _LOSSES = (
     ("loss_consistency", "consistency"),
     ("loss_generalist", "generalists"),
 )
+# Up to so many segments each has a curve of its own.
+_FEW_SEGMENTS = 4
 
 Line = dict[str, Any]
 
@@ -103,19 +106,30 @@ def _draw_losses(panel: Axes, history: Sequence[Line], minutes: Sequence[float])
 
 
 def _draw_trust(panel: Axes, history: Sequence[Line], minutes: Sequence[float]) -> None:
+    """A curve for each generalist and segment; with many segments one for each generalist, and the range around it."""
     trusts = [line.get("trust", {}) for line in history]
-    names = sorted({(name, segment) for trust in trusts for name, values in trust.items() for segment in values})
-    generalists = sorted({name for name, _ in names})
-    segments = sorted({segment for _, segment in names})
-    for name, segment in names:
-        values = [trust.get(name, {}).get(segment) for trust in trusts]
-        color = _COLORS[generalists.index(name) % len(_COLORS)]
-        style = ("-", "--", ":", "-.")[segments.index(segment) % 4]
-        _curve(panel, minutes, values, color, f"{name}, {segment}", style)
+    generalists = sorted({name for trust in trusts for name in trust})
+    segments = sorted({segment for trust in trusts for values in trust.values() for segment in values})
+    for name, color in zip(generalists, itertools.cycle(_COLORS)):
+        if len(segments) <= _FEW_SEGMENTS:
+            for segment, style in zip(segments, ("-", "--", ":", "-."), strict=False):
+                values = [trust.get(name, {}).get(segment) for trust in trusts]
+                _curve(panel, minutes, values, color, f"{name}, {segment}", style)
+            continue
+        known = [
+            (minute, list(trust[name].values()))
+            for minute, trust in zip(minutes, trusts, strict=True)
+            if trust.get(name)
+        ]
+        when = [minute for minute, _ in known]
+        panel.fill_between(
+            when, [min(v) for _, v in known], [max(v) for _, v in known], color=color, alpha=0.12, linewidth=0
+        )
+        _curve(panel, when, [sum(v) / len(v) for _, v in known], color, f"{name}, mean of {len(segments)} segments")
     panel.set_title("Trust in the generalists")
     panel.set_ylim(-0.02, 1.02)
-    if names:
-        panel.legend(fontsize=7, ncols=1 if len(names) < 7 else 2)
+    if generalists:
+        panel.legend(fontsize=7, ncols=1 if len(panel.get_lines()) < 7 else 2)
     else:
         panel.text(0.5, 0.5, "no generalist was asked", transform=panel.transAxes, ha="center", alpha=0.6)
 
