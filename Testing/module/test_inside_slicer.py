@@ -51,6 +51,9 @@ def test_without_the_engine_the_rest_is_tested_and_that_is_said(
     monkeypatch.setattr(test_class, "say", lambda self, text: said.append(text))
     assert run("test_whole_story").wasSuccessful()
     assert len(said) == 1 and said[0].startswith("Without the engine:") and "SEMISAMPLUS_PYTHON" in said[0]
+    monkeypatch.undo()
+    panel.look()  # the widget outlives this test: what it says about the engine must be true again
+    assert host.process_events(until=lambda: widget.ui.setupFrame.isHidden(), timeout=60)
 
 
 def test_the_widget_is_made_and_works_without_a_main_window(
