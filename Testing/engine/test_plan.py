@@ -25,9 +25,11 @@ def fingerprint(
     shape: tuple[int, int, int],
     spacing: tuple[float, float, float],
     foreground: tuple[float, float, float] | None = None,
+    volumes: tuple[float, ...] = (1000.0,),
 ) -> Fingerprint:
     extent = tuple(size * step for size, step in zip(shape, spacing, strict=True))
-    return Fingerprint(30, 2, shape, spacing, foreground or extent, {"organ": 10.0}, {}, "MR or other")  # type: ignore[arg-type]
+    volumes_ml = {f"organ{number}": volume for number, volume in enumerate(volumes)}
+    return Fingerprint(30, 2, shape, spacing, foreground or extent, volumes_ml, {}, "MR or other")  # type: ignore[arg-type]
 
 
 def test_a_small_volume_is_one_patch_at_its_own_spacing() -> None:
@@ -55,6 +57,19 @@ def test_a_small_structure_in_a_large_volume_keeps_its_resolution_as_far_as_prop
     small = make_plan(fingerprint((78, 512, 512), (3.0, 0.7, 0.7), (30.0, 30.0, 30.0)), CPU, ("organ",))
     large = make_plan(fingerprint((78, 512, 512), (3.0, 0.7, 0.7), (180.0, 200.0, 200.0)), CPU, ("organ",))
     assert np.prod(small.working_spacing) < np.prod(large.working_spacing)
+
+
+def test_small_organs_all_over_a_large_volume_keep_their_resolution() -> None:
+    """One patch cannot show all of them and each well."""
+    trunk = (100, 120, 130), (3.0, 3.0, 3.0)
+    large = make_plan(fingerprint(*trunk, volumes=(1000.0, 1500.0)), CPU, ("organ",))
+    small = make_plan(fingerprint(*trunk, volumes=(5.0, 8.0, 20.0, 1500.0)), CPU, ("organ",))
+    one_small = make_plan(fingerprint(*trunk, volumes=(5.0, 900.0, 1000.0, 1000.0, 1000.0, 1500.0)), CPU, ("organ",))
+    unknown = make_plan(fingerprint(*trunk, volumes=(0.0, 0.0)), CPU, ("organ",))
+    assert small.working_spacing == (3.0, 3.0, 3.0)
+    assert large.working_spacing == one_small.working_spacing == unknown.working_spacing
+    assert min(large.working_spacing) > 5
+    assert small.patch == pytest.approx(large.patch, rel=0.3)
 
 
 def test_a_chosen_spacing_is_taken_but_never_finer_than_the_images() -> None:

@@ -21,7 +21,7 @@ class Fingerprint:
     """Medians over the cases that were looked at; all triples are (k, j, i) in canonical (LPS) axes.
 
     foreground_mm  median size of the box round all segments, in mm
-    foreground_ml  median volume of each segment by name
+    foreground_ml  median volume of each segment by name; 0 where no whole annotation has it
     intensity      mean, std, low (0.5 %) and high (99.5 %) of foreground voxels; CT is normalized with them
     """
 
@@ -42,7 +42,8 @@ def take_fingerprint(project: Project) -> Fingerprint:
     """Read the annotated and a few other cases. Raises VolumeError for a case that cannot be read."""
     names = sorted(project.cases)
     # Strokes and single slices do not show how large a structure is.
-    annotated = project.finished_cases() or project.training_cases()
+    finished = project.finished_cases()
+    annotated = finished or project.training_cases()
     step = max(1, len(names) // _SAMPLED_CASES)
     looked_at = sorted(set(names[::step][:_SAMPLED_CASES]) | set(annotated[:_SAMPLED_CASES]))
 
@@ -65,7 +66,8 @@ def take_fingerprint(project: Project) -> Fingerprint:
         )
         samples.append(image.voxels[found][:: max(1, len(found[0]) // 20000)])
         for segment in project.segments:
-            volumes[segment.name].append(float((mask == segment.value).sum() * np.prod(image.spacing) / 1000.0))
+            if name in finished:
+                volumes[segment.name].append(float((mask == segment.value).sum() * np.prod(image.spacing) / 1000.0))
 
     shape = np.median(shapes, axis=0)
     spacing = np.median(spacings, axis=0)

@@ -28,6 +28,10 @@ _GPU_PATCH_VOXELS = 1_500_000
 _PATCHES_PER_VOLUME = 16
 # A structure is at least so many voxels across at the spacing that a person chooses.
 _FEWEST_VOXELS = 5
+# A ball as large as a segment is at least so many voxels across at the spacing that is chosen from the data: at 8 the
+# best possible mask has a Dice of 0.95 or more, at 5 one of 0.74 to 0.89 (41 organs of a CT of the trunk, to the
+# working grid and back). A quarter of the segments may be smaller, for time's sake.
+_VOXELS_ACROSS, _SMALLER = 8, 0.25
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,8 @@ def make_plan(
             )
         spacing = np.maximum(fingerprint.spacing, chosen_spacing)
     else:
-        spacing = _working_spacing(np.array(fingerprint.spacing, float), extent, foreground, budget)
+        coarsest = _coarsest(fingerprint.foreground_ml)
+        spacing = _working_spacing(np.array(fingerprint.spacing, float), extent, foreground, coarsest, budget)
     strides = _strides(spacing, len(channels) - 1)
     patch = _patch(extent / spacing, np.prod(np.array(strides), axis=0), budget / _load(spacing))
     sided = any(word in name.casefold().split() for name in segments for word in ("left", "right", "l", "r"))
@@ -209,19 +214,31 @@ def bfloat16_is_sound(patch: tuple[int, int, int], strides: tuple[tuple[int, int
     return bool(np.all(np.array(patch) // np.prod(np.array(strides), axis=0) >= 3))
 
 
-def _working_spacing(spacing: np.ndarray, extent: np.ndarray, foreground: np.ndarray, budget: int) -> np.ndarray:
-    """Coarsen the finest axis step by step until the structure with its surroundings is one patch.
+def _coarsest(foreground_ml: dict[str, float]) -> float:
+    """The spacing in mm at which most segments are still ``_VOXELS_ACROSS``; infinite where no volume is known."""
+    volumes = [volume for volume in foreground_ml.values() if volume > 0]
+    if not volumes:
+        return np.inf
+    return float((6000 / np.pi * np.quantile(volumes, _SMALLER)) ** (1 / 3)) / _VOXELS_ACROSS
+
+
+def _working_spacing(
+    spacing: np.ndarray, extent: np.ndarray, foreground: np.ndarray, coarsest: float, budget: int
+) -> np.ndarray:
+    """Coarsen the finest axis step by step until all structures with their surroundings are one patch, but not beyond
+    ``coarsest`` as long as proposals stay affordable: small organs all over the trunk do not fit into one patch.
 
     Thick slices are thus kept as they are while the plane is coarsened first.
     """
     surroundings = np.minimum(extent, foreground * 1.6)
     spacing = spacing.copy()
-    while (
-        max(np.prod(surroundings / spacing), np.prod(extent / spacing) / _PATCHES_PER_VOLUME) * _load(spacing) > budget
-    ):
+    while True:
+        seen = np.prod(surroundings / spacing) * _load(spacing) <= budget
+        affordable = np.prod(extent / spacing) * _load(spacing) <= _PATCHES_PER_VOLUME * budget
+        if affordable and (seen or spacing.min() * 1.02 > coarsest):
+            return np.round(spacing, 4)
         finest = spacing <= spacing.min() * 1.01
         spacing[finest] *= 1.02
-    return np.round(spacing, 4)
 
 
 def _load(spacing: np.ndarray) -> float:
