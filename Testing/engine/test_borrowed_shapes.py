@@ -74,13 +74,14 @@ def test_a_borrowed_shape_moves_image_and_labels_together(opened: tuple[Project,
     places[2] += 3
     inside = np.argwhere(np.roll(case.labels, -3, axis=2) > 0)
     shape = Shape("case1", torch.from_numpy(places), inside)
-    augmentation.spatial = lambda centre, size, augment=True: Augmentation.spatial(  # type: ignore[method-assign]
-        augmentation, (np.array(size) - 1) / 2, size, augment=False
+    middle = (np.array(case.image.shape) - 1) / 2
+    augmentation.spatial = lambda centre, augment=True: Augmentation.spatial(  # type: ignore[method-assign]
+        augmentation, middle, augment=False
     )
-    grid = next(found for _ in range(50) if (found := sampler._borrowed(case, [shape], 1)) is not None)
-    plain = augmentation.spatial(np.zeros(3), case.image.shape)
+    borrowed = next(found for _ in range(50) if (found := sampler._borrowed(case, [shape], 1)) is not None)
+    plain = augmentation.spatial(np.zeros(3))
     volume = torch.from_numpy(case.labels.astype(np.float32))[None]
-    moved, still = (augmentation.warp(volume, where, border=True)[0] for where in (grid, plain))
+    moved, still = (augmentation.warp(volume, where, border=True)[0] for where in (borrowed, plain))
     assert torch.allclose(moved[:, :, :-3], still[:, :, 3:], atol=1e-3)
 
 

@@ -7,7 +7,6 @@ working copy straight to the patch: nothing is interpolated twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,23 +53,19 @@ class Augmentation:
         # A volume of few thick slices is turned in its plane only: across it there is nothing to interpolate from.
         self._thick = max(spacing) > 3 * min(spacing)
 
-    def spatial(self, centre: np.ndarray, shape: Sequence[int], augment: bool = True) -> Tensor:
-        """A sampling grid (1, k, j, i, 3) for ``torch.grid_sample`` round ``centre`` (k, j, i voxels) of a volume."""
+    def spatial(self, centre: np.ndarray, augment: bool = True) -> Tensor:
+        """Where a patch round ``centre`` (k, j, i voxels of a volume) is taken from: (k, j, i, 3) voxel indices."""
         position = self._grid
         if augment:
             position = position @ self._affine().T + self._elastic()
-        index = position / self._spacing.to(self._device) + torch.as_tensor(centre, dtype=torch.float32).to(
-            self._device
-        )
-        return self.grid(index, shape)
+        middle = torch.as_tensor(centre, dtype=torch.float32).to(self._device)
+        return position / self._spacing.to(self._device) + middle
 
-    def grid(self, index: Tensor, shape: Sequence[int]) -> Tensor:
-        """Voxel indices (k, j, i, 3) of a volume of this shape as a grid for ``torch.grid_sample``."""
-        half = (torch.tensor(shape, dtype=torch.float32) - 1).clamp_min(1) / 2
-        return (index / half.to(self._device) - 1).flip(-1)[None]
-
-    def warp(self, volume: Tensor, grid: Tensor, border: bool) -> Tensor:
-        """Sample volume (channel, k, j, i) -> (channel, *patch), linearly; outside is its edge or 0."""
+    def warp(self, volume: Tensor, index: Tensor, border: bool) -> Tensor:
+        """Sample volume (channel, k, j, i) at voxel indices (k, j, i, 3) -> (channel, k, j, i), linearly; outside is
+        its edge or 0."""
+        half = (torch.tensor(volume.shape[1:], dtype=torch.float32) - 1).clamp_min(1) / 2
+        grid = (index / half.to(self._device) - 1).flip(-1)[None]
         mode = "border" if border else "zeros"
         return F.grid_sample(volume[None], grid, mode="bilinear", padding_mode=mode, align_corners=True)[0]
 

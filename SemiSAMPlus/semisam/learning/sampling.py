@@ -39,6 +39,11 @@ class PseudoLabel:
         maps = np.zeros(shape, np.float16), np.zeros(shape, np.float16), np.zeros(shape, bool)
         return cls(*maps, np.zeros(shape[0], np.float32))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(array.nbytes for array in (self.probability, self.uncertainty, self.valid))
+
     def copied(self) -> PseudoLabel:
         """Arrays of its own."""
         return PseudoLabel(self.probability.copy(), self.uncertainty.copy(), self.valid.copy(), self.trust.copy())
@@ -102,11 +107,13 @@ class Sampler:
         for index in self._rng.integers(len(cases), size=count):
             case = cases[int(index)]
             labels = _labels(case)
-            grid = self._borrowed(case, [shape for shape in shapes if shape.annotated == case.name], len(cases))
-            if grid is None:
-                grid = self._augmentation.spatial(self._labelled_centre(case, labels), case.image.shape)
-            targets.append(self._target(labels, grid))
-            images.append(self._augmentation.intensity(self._augmentation.warp(self._image(case), grid, border=True)))
+            places = self._borrowed(case, [shape for shape in shapes if shape.annotated == case.name], len(cases))
+            if places is None:
+                places = self._augmentation.spatial(self._labelled_centre(case, labels))
+            region, places = _around(places, labels.shape)
+            image = self._augmentation.warp(self._image(case, region), places, border=True)
+            targets.append(self._target(labels[region], places))
+            images.append(self._augmentation.intensity(image))
         return LabelledPatch(torch.stack(images), torch.stack(targets))
 
     def unlabelled(self, cases: list[WorkingCase], pseudo_labels: dict[str, PseudoLabel]) -> UnlabelledPatch:
@@ -115,16 +122,18 @@ class Sampler:
         segments = len(self._plan.segments)
         for case in cases:
             label = pseudo_labels.get(case.name)
-            grid = self._augmentation.spatial(self._unlabelled_centre(case, label), case.image.shape)
-            image = self._augmentation.warp(self._image(case), grid, border=True)
+            places = self._augmentation.spatial(self._unlabelled_centre(case, label))
+            region, places = _around(places, case.image.shape)
+            image = self._augmentation.warp(self._image(case, region), places, border=True)
             weak.append(self._augmentation.intensity(image, strong=False))
             strong.append(self._augmentation.intensity(image))
             if label is None:
                 parts.append(torch.zeros((3 * segments, *self._plan.patch), device=self._device))
                 trust.append(torch.zeros(segments, device=self._device))
             else:
-                stacked = np.concatenate([label.probability, label.uncertainty, label.valid]).astype(np.float32)
-                parts.append(self._augmentation.warp(torch.from_numpy(stacked).to(self._device), grid, border=False))
+                maps = [values[:, *region] for values in (label.probability, label.uncertainty, label.valid)]
+                stacked = torch.from_numpy(np.concatenate(maps).astype(np.float32)).to(self._device)
+                parts.append(self._augmentation.warp(stacked, places, border=False))
                 trust.append(torch.from_numpy(label.trust).to(self._device))
         probability, uncertainty, valid = torch.stack(parts).split(segments, dim=1)
         return UnlabelledPatch(
@@ -135,30 +144,29 @@ class Sampler:
         """The annotation of this case has changed."""
         self._foreground.pop(name, None)
 
-    def _target(self, labels: np.ndarray, grid: Tensor) -> Tensor:
-        """(1 + segments, k, j, i) of a patch."""
+    def _target(self, labels: np.ndarray, places: Tensor) -> Tensor:
+        """(1 + segments, k, j, i) of a patch: ``labels`` at ``places``."""
         # One-hot before warping: a linear map of one-hot keeps borders smooth where nearest neighbour frays them.
         values = torch.arange(1, 1 + len(self._plan.segments)).view(-1, 1, 1, 1)
         foreground = (torch.from_numpy(labels)[None] == values).float()
         if not (labels == UNKNOWN).any():
-            target = self._augmentation.warp(foreground.to(self._device), grid, border=False)
+            target = self._augmentation.warp(foreground.to(self._device), places, border=False)
             return torch.cat([1 - target.sum(0, keepdim=True), target])
         outside = torch.from_numpy(labels == 0)[None].float()
-        return self._augmentation.warp(torch.cat([outside, foreground]).to(self._device), grid, border=False)
+        return self._augmentation.warp(torch.cat([outside, foreground]).to(self._device), places, border=False)
 
     def _borrowed(self, case: WorkingCase, shapes: Sequence[Shape], annotated: int) -> Tensor | None:
-        """A sampling grid that gives ``case`` the shape of another one, now and then."""
+        """Now and then, the places (k, j, i, 3) in ``case`` that give it the shape of another one."""
         if not shapes or self._rng.random() >= _BORROWED / annotated:
             return None
         shape = shapes[int(self._rng.integers(len(shapes)))]
         size = shape.places.shape[1:]
         centre = shape.inside[int(self._rng.integers(len(shape.inside)))]
-        there = self._augmentation.spatial(self._inside(size, centre.astype(float)), size)
-        index = self._augmentation.warp(shape.places.to(self._device), there, border=True)
-        return self._augmentation.grid(index.movedim(0, -1), case.image.shape)
+        region, there = _around(self._augmentation.spatial(self._inside(size, centre.astype(float))), size)
+        return self._augmentation.warp(shape.places[:, *region].to(self._device), there, border=True).movedim(0, -1)
 
-    def _image(self, case: WorkingCase) -> Tensor:
-        return torch.from_numpy(np.asarray(case.image, np.float32))[None].to(self._device)
+    def _image(self, case: WorkingCase, region: tuple[slice, ...]) -> Tensor:
+        return torch.from_numpy(np.asarray(case.image[region], np.float32))[None].to(self._device)
 
     def _labelled_centre(self, case: WorkingCase, labels: np.ndarray) -> np.ndarray:
         """Two of three patches hold a voxel of a random segment; a volume no larger than a patch is centred."""
@@ -197,3 +205,18 @@ def _labels(case: WorkingCase) -> np.ndarray:
     if case.labels is None:
         raise ValueError(f"case {case.name} is not annotated")
     return case.labels
+
+
+def _around(places: Tensor, shape: Sequence[int]) -> tuple[tuple[slice, ...], Tensor]:
+    """The part of a volume that interpolation at ``places`` (k, j, i, 3) needs, and the places in it.
+
+    A volume may be many patches large and have many segments: only what a patch shows is worth converting.
+    """
+    region = []
+    for axis, size in enumerate(shape):
+        first, last = (int(torch.floor(end)) for end in torch.aminmax(places[..., axis]))
+        # Two voxels at least: with one, nothing lies outside for torch.
+        start = min(max(first, 0), max(size - 2, 0))
+        stop = min(max(last + 2, start + 2), size)
+        region.append(slice(start, stop))
+    return tuple(region), places - torch.tensor([part.start for part in region], dtype=places.dtype).to(places.device)

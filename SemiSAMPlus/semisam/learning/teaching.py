@@ -34,6 +34,8 @@ _IMMATURE = (0.65, 0.93)
 _IMMATURE_TARGET = 0.85
 # Parts of the warm-up between two looks at the growing teacher.
 _LOOKS = 20
+# The pseudo-labels may fill this part (one in so many) of the memory that the plan has.
+_PART_OF_MEMORY = 4
 # Up to so many segments the trust in each is told.
 _FEW_SEGMENTS = 8
 
@@ -200,11 +202,14 @@ class Teaching:
 
     def _ask(self, supervision: GeneralistSupervision, case: WorkingCase) -> None:
         prediction = predict_probabilities(self._teacher, self._plan, case.image)
-        answer = supervision.pseudo_label(case, prediction, self._rng, self.pseudo_labels.get(case.name))
+        answer = supervision.pseudo_label(case, prediction, self._rng, self.pseudo_labels.pop(case.name, None))
         if answer is None:
-            self.pseudo_labels.pop(case.name, None)
-        else:
-            self.pseudo_labels[case.name], self._agreements[case.name] = answer
+            return
+        self.pseudo_labels[case.name], self._agreements[case.name] = answer
+        # Those of many segments in many large volumes would fill the memory: the oldest go first.
+        room = (self._plan.memory_mb << 20) // _PART_OF_MEMORY
+        while len(self.pseudo_labels) > 1 and sum(label.nbytes for label in self.pseudo_labels.values()) > room:
+            del self.pseudo_labels[next(iter(self.pseudo_labels))]
 
 
 def _in_words(segments: Sequence[str], trust: np.ndarray) -> str:

@@ -1,0 +1,36 @@
+"""Patches: the same whatever part of a volume they are cut from, and pseudo-labels that do not fill the memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from semisam.learning.augmentation import Augmentation
+from semisam.learning.sampling import PseudoLabel, _around
+
+
+@pytest.mark.parametrize("border", [True, False])
+@pytest.mark.parametrize("shape", [(40, 50, 60), (12, 20, 9), (1, 30, 30), (20, 16, 24)])
+def test_a_patch_from_a_part_of_a_volume_is_that_from_the_whole(shape: tuple[int, int, int], border: bool) -> None:
+    rng = np.random.default_rng(0)
+    augmentation = Augmentation((8, 16, 12), (2.0, 1.0, 1.5), rng)
+    volume = torch.from_numpy(rng.normal(size=(3, *shape)).astype(np.float32))
+    for _ in range(20):
+        # Some patches hang out of the volume, on either side.
+        places = augmentation.spatial(rng.uniform(-0.2, 1.2, 3) * shape)
+        region, there = _around(places, shape)
+        part = volume[:, *region]
+        assert 0 < part[0].numel() <= volume[0].numel()
+        whole = augmentation.warp(volume, places, border)
+        torch.testing.assert_close(augmentation.warp(part, there, border), whole, atol=1e-3, rtol=0)
+
+
+def test_a_patch_of_a_large_volume_needs_a_small_part_of_it() -> None:
+    augmentation = Augmentation((16, 16, 16), (1.0, 1.0, 1.0), np.random.default_rng(0))
+    region, _ = _around(augmentation.spatial(np.array([100.0, 100.0, 100.0])), (200, 200, 200))
+    assert all(part.stop - part.start < 40 for part in region)
+
+
+def test_a_pseudo_label_knows_its_size() -> None:
+    assert PseudoLabel.nothing((2, 10, 10, 10)).nbytes == 2 * 1000 * (2 + 2 + 1)
