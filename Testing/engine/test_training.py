@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,13 @@ def test_after_a_finished_round_the_next_begins_from_its_result_and_fresh_begins
     assert run(project, steps=4)[0]["round"] == 0
     assert run(project, steps=4)[0]["round"] == 1
     assert run(project, steps=4, fresh=True)[0]["round"] == 0
+
+
+def test_a_project_whose_models_somebody_removed_begins_anew(study: Study) -> None:
+    project = study.make_project(annotated=("case1",))
+    shutil.rmtree(project.models_dir)
+    summary, _ = run(project, steps=2, generalist="none")
+    assert summary["finished"] and project.reload() and project.case("case2").proposal is not None
 
 
 def test_an_annotation_that_arrives_while_training_runs_is_learned_from(study: Study) -> None:

@@ -72,6 +72,7 @@ class Plan:
         return asdict(self)
 
     def save(self, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)  # somebody may have removed the models, to begin anew
         write_json(path, self.to_dict())
 
     @classmethod
