@@ -139,7 +139,7 @@ def test_scribbles_are_read_with_the_value_of_what_is_unknown(study, tmp_path):
     for unknown in ("all", "0", "300", str(study.segments[0].value), "-1"):
         with pytest.raises(UsageError, match="slices"):
             read_given(tmp_path / "scribbles.nii.gz", study.segments, mask.geometry, unknown)
-    with pytest.raises(VolumeError):
+    with pytest.raises(VolumeError, match="--unknown 9"):
         read_given(tmp_path / "scribbles.nii.gz", study.segments, mask.geometry, None)
 
 

@@ -24,7 +24,7 @@ from semisam.errors import VolumeError
 from semisam.files import dicom_series, nifti, seg_nrrd
 from semisam.files.atomic import replacing
 from semisam.files.metaimage import check_metaimage
-from semisam.segments import Segment
+from semisam.segments import OUTSIDE, Segment
 from semisam.volumes import Geometry, Volume, axis_map, reorder_voxels
 
 _log = logging.getLogger(__name__)
@@ -316,11 +316,13 @@ def _by_value(path: Path, voxels: np.ndarray, segments: Sequence[Segment]) -> np
     else:
         unknown = [value for value in (int(low), int(high)) if not 0 <= value <= 255]
     if unknown:
-        listed = ", ".join(f"{segment.value} ({segment.name})" for segment in segments[:8])
-        listed += ", ..." if len(segments) > 8 else ""
+        named = [segment for segment in segments if segment != OUTSIDE]
+        listed = ", ".join(f"{segment.value} ({segment.name})" for segment in named[:8])
+        listed += ", ..." if len(named) > 8 else ""
+        hint = f", or, if this value marks what nobody has annotated, say so (--unknown {unknown[0]})"
         raise VolumeError(
             f'The mask "{path}" holds the value {unknown[0]}, which no segment has. The segments are {listed}: change '
-            "the mask or the project's segments."
+            f"the mask or the project's segments{hint if 0 < unknown[0] <= 255 else ''}."
         )
     return mask
 

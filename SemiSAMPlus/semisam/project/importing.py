@@ -52,7 +52,7 @@ def import_project(
 ) -> tuple[Project, list[ImportedCase]]:
     """Make the project ``path`` of the images in a folder and the annotations in another, matched by case name.
 
-    unknown  for annotations of a part, what nobody has annotated: see ``masks.read_partial``
+    unknown  for annotations of a part, what nobody has annotated: see ``masks.read_given``
     cases    names whose annotations may be used; None for all. The masks of other cases are not opened.
     on_case  called with (done, total, name) while the files are read
 
