@@ -28,6 +28,20 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
 
 
+def test_source_files_that_are_named_exist() -> None:
+    files = {
+        path.relative_to(ROOT).as_posix() for part in ("SemiSAMPlus", "Testing") for path in (ROOT / part).rglob("*")
+    }
+    pages = [*PAGES, *(ROOT / "Testing").rglob("*.md"), *(ROOT / "SemiSAMPlus").rglob("*.md")]
+    missing = [
+        f"{page.name}: {name}"
+        for page in pages
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", page.read_text("utf-8"))
+        if not any(f"/{file}".endswith(f"/{name.rstrip('/')}") for file in files)
+    ]
+    assert missing == []
+
+
 def test_pictures_are_small_and_used() -> None:
     text = "".join(page.read_text("utf-8") for page in PAGES)
     for picture in (ROOT / "Resources" / "figures").glob("*.png"):
