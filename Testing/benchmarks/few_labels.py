@@ -29,12 +29,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from semisam.files.volume_files import read_image, read_mask
 from semisam.learning import loop, supervision, teaching
 from semisam.learning.loop import TrainOptions, train
 from semisam.learning.working import to_working
+from semisam.measure import rank_correlation, worst_found
 from semisam.predict import Specialist
 from semisam.project import Project
 from semisam.project.masks import read_given
@@ -212,11 +212,11 @@ def confidence_table() -> str:
         test = list(zip(result["per_case"], result["confidence"], strict=True))
         for kind, pairs in (("proposals", result["proposals"]), ("test cases", test)):
             true, promised = np.array(pairs, float).T
-            fifth = max(1, round(len(true) / 5))
-            found = len(set(np.argsort(true)[:fifth]) & set(np.argsort(promised)[:fifth])) / fifth
-            values = found, float(spearmanr(true, promised)[0]), true.mean(), promised.mean()
+            found, correlation = worst_found(promised, true), rank_correlation(promised, true)
+            if found is None or correlation is None:
+                continue
             rows[result["data"], result["labels"], result["generalist"], kind].append(
-                (*values, float(np.abs(true - promised).mean()))
+                (found, correlation, true.mean(), promised.mean(), np.abs(true - promised).mean())
             )
     lines = [
         "| data | annotated | generalist | of | runs | worst fifth found | rank correlation | Dice | confidence "

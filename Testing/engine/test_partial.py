@@ -11,6 +11,7 @@ import torch
 from semisam.cli import main
 from semisam.errors import ProjectError, UsageError, VolumeError
 from semisam.files.volume_files import read_mask, write_mask
+from semisam.learning import working as working_copies
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.losses import segmentation_loss
 from semisam.learning.sampling import Sampler
@@ -159,7 +160,8 @@ def test_unknown_voxels_reach_training_as_unknown(study):
     assert not (working["case1"].labels == UNKNOWN).any()
 
 
-def test_thin_strokes_survive_a_coarse_grid(study):
+def test_thin_strokes_survive_a_coarse_grid(study, monkeypatch):
+    monkeypatch.setattr(working_copies, "grown", lambda image, labels, count, unknown: labels)  # as they were drawn
     project = study.make_project(annotated=("case1",))
     mask = truth_of(study, "case2")
     known = np.zeros(mask.shape, bool)
@@ -170,7 +172,7 @@ def test_thin_strokes_survive_a_coarse_grid(study):
     )
     labels = WorkingSet(project, plan)["case2"].labels
     assert set(np.unique(labels)) >= {0, UNKNOWN} and ((labels > 0) & (labels != UNKNOWN)).any()
-    assert (labels == UNKNOWN).any()
+    assert (labels != UNKNOWN).mean() < 0.1
 
 
 def test_the_loss_and_its_gradient_do_not_depend_on_what_is_predicted_for_unknown_voxels():

@@ -101,14 +101,16 @@ def test_too_little_memory_is_told() -> None:
     shape=st.tuples(*[st.integers(2, 700)] * 3),
     spacing=st.tuples(*[st.floats(0.1, 12.0)] * 3),
     part=st.floats(0.02, 1.0),
+    volumes=st.lists(st.one_of(st.just(0.0), st.floats(0.001, 5000.0)), min_size=1, max_size=20),
     memory=st.integers(2_000, 100_000),
 )
 @settings(deadline=None, max_examples=60)
 def test_every_plan_has_patches_that_the_network_can_halve_within_the_budget(
-    shape: tuple[int, int, int], spacing: tuple[float, float, float], part: float, memory: int
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], part: float, volumes: list[float], memory: int
 ) -> None:
     foreground = tuple(part * size * step for size, step in zip(shape, spacing, strict=True))
-    plan = make_plan(fingerprint(shape, spacing, foreground), replace(CPU, memory_mb=memory), ("organ",))  # type: ignore[arg-type]
+    data = fingerprint(shape, spacing, foreground, tuple(volumes))  # type: ignore[arg-type]
+    plan = make_plan(data, replace(CPU, memory_mb=memory), ("organ",))
     assert all(size % step == 0 and size > 0 for size, step in zip(plan.patch, plan.total_stride, strict=True))
     assert np.prod(plan.patch) <= 1.25 * 131_072 or all(
         size <= 2 * step for size, step in zip(plan.patch, plan.total_stride, strict=True)

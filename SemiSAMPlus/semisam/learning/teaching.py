@@ -213,9 +213,9 @@ class Teaching:
 
 
 def _in_words(segments: Sequence[str], trust: np.ndarray) -> str:
-    """Each segment with its trust; many segments together, with those that are trusted most."""
-    pairs = sorted(zip(segments, trust, strict=True), key=lambda pair: -pair[1])
-    if len(pairs) <= _FEW_SEGMENTS:
-        return ", ".join(f"{segment} {value:.2f}" for segment, value in zip(segments, trust, strict=True))
-    most = ", ".join(f"{segment} {value:.2f}" for segment, value in pairs[:3])
-    return f"{np.mean(trust):.2f} on average of {len(pairs)} segments (most: {most})"
+    """Each segment with its trust; of many segments, the mean and those that are trusted most."""
+    told = [f"{segment} {value:.2f}" for segment, value in zip(segments, trust, strict=True)]
+    if len(told) <= _FEW_SEGMENTS:
+        return ", ".join(told)
+    most = ", ".join(told[index] for index in np.argsort(-trust, kind="stable")[:3])
+    return f"{np.mean(trust):.2f} on average of {len(told)} segments (most: {most})"

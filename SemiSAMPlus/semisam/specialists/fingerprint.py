@@ -65,8 +65,8 @@ def take_fingerprint(project: Project) -> Fingerprint:
             [(axis.max() - axis.min() + 1) * spacing for axis, spacing in zip(found, image.spacing, strict=True)]
         )
         samples.append(image.voxels[found][:: max(1, len(found[0]) // 20000)])
-        for segment in project.segments:
-            if name in finished:
+        if finished:
+            for segment in project.segments:
                 volumes[segment.name].append(float((mask == segment.value).sum() * np.prod(image.spacing) / 1000.0))
 
     shape = np.median(shapes, axis=0)
