@@ -254,7 +254,7 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=sorted(SETS))
     parser.add_argument("--labels", type=int, nargs="+", default=[1, 2, 4, 8])
@@ -275,13 +275,22 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None, help="keep the project in this folder")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--confidence", action="store_true")
-    arguments = parser.parse_args()
+    return parser
+
+
+def count_processor_seconds() -> None:
+    """Let the budget of training count processor seconds of this process instead of those of the clock."""
+    for module in (loop, supervision, teaching):
+        module.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    arguments = options().parse_args()
     if arguments.table or arguments.confidence:
         print(table() if arguments.table else confidence_table())
         return
     if arguments.processor_time:
-        for module in (loop, supervision, teaching):
-            module.time = SimpleNamespace(monotonic=time.process_time)
+        count_processor_seconds()
     if not DATA.is_dir():
         sys.exit(f"The data of this benchmark is not at {DATA}.")
     arguments.results.parent.mkdir(parents=True, exist_ok=True)

@@ -21,13 +21,11 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import few_labels
 import numpy as np
 
-from semisam.learning import loop, supervision, teaching
 from semisam.learning.frameworks.registry import FRAMEWORKS
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +36,8 @@ GENERALISTS = {
     "training-free": "registration,random-walker,grow-cut",
     "all": "nano,registration,random-walker,grow-cut",
 }
-ANNOTATED = {"hippocampus": 2, "left_atrium": 2, "acdc": 4}
+ANNOTATED = 2  # patients
+VOLUMES = {"hippocampus": 2, "left_atrium": 2, "acdc": 4}  # that these are
 UNANNOTATED, EVERY = 30, 2
 KEY = ("data", "framework", "generalists", "choice", "minutes")
 
@@ -47,23 +46,13 @@ def results() -> list[dict[str, Any]]:
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
-def annotated_patients(pool: list[str], labels: int, choice: int) -> list[str]:
-    """Both volumes of each of ``labels / 2`` patients."""
-    patients = sorted({name.partition("_")[0] for name in pool})
-    order = np.random.default_rng([few_labels.SEED, choice]).permutation(len(patients))
-    chosen = {patients[index] for index in order[: labels // 2]}
-    return [name for name in pool if name.partition("_")[0] in chosen]
-
-
 def run_all(options: argparse.Namespace) -> None:
-    for module in (loop, supervision, teaching):
-        module.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
-    whole, choose = few_labels.split, few_labels.annotated_cases
-    few_labels.annotated_cases = annotated_patients if options.data == "acdc" else choose
+    few_labels.count_processor_seconds()
+    whole = few_labels.split
 
     def fewer(data: str) -> tuple[list[str], list[str]]:
         pool, test = whole(data)
-        return pool[: UNANNOTATED + ANNOTATED[data]], test
+        return pool[: UNANNOTATED + VOLUMES[data]], test
 
     few_labels.split = fewer
     done = {tuple(result[key] for key in KEY) for result in results()}
@@ -72,12 +61,11 @@ def run_all(options: argparse.Namespace) -> None:
             for generalists in options.generalists:
                 if (options.data, framework, generalists, choice, options.minutes) in done:
                     continue
-                arguments = SimpleNamespace(
-                    every=EVERY, set=[], steps=None, minutes=options.minutes, framework=framework,
-                    generalist=GENERALISTS[generalists], variant="", processor_time=True,
-                )  # fmt: skip
+                words = f"{options.data} --every {EVERY} --minutes {options.minutes} --framework {framework}"
+                words += f" --generalist {GENERALISTS[generalists]} --processor-time"
+                arguments = few_labels.options().parse_args(words.split())
                 with tempfile.TemporaryDirectory() as folder:
-                    result = few_labels.run(options.data, ANNOTATED[options.data], choice, arguments, Path(folder))
+                    result = few_labels.run(options.data, ANNOTATED, choice, arguments, Path(folder))
                 result = {"generalists": generalists} | result
                 RESULTS.parent.mkdir(exist_ok=True)
                 with RESULTS.open("a") as file:
@@ -124,7 +112,7 @@ def write() -> None:
     """Put the tables into plug_and_play.md, below the words that a person wrote."""
     words = TABLE.read_text().partition("<!-- tables -->")[0] if TABLE.exists() else "# Plug and play\n\n"
     parts = []
-    for data, annotated in ANNOTATED.items():
+    for data, annotated in VOLUMES.items():
         of_data = [result for result in results() if result["data"] == data]
         if of_data:
             minutes = sorted({result["minutes"] for result in of_data})
@@ -178,7 +166,7 @@ def compare_segments() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="?", choices=sorted(ANNOTATED))
+    parser.add_argument("data", nargs="?", choices=sorted(VOLUMES))
     parser.add_argument("--frameworks", nargs="+", default=list(FRAMEWORKS), choices=list(FRAMEWORKS))
     parser.add_argument("--generalists", nargs="+", default=list(GENERALISTS), choices=list(GENERALISTS))
     parser.add_argument("--choices", type=int, nargs="+", default=[0, 1, 2])
