@@ -10,6 +10,7 @@ from semisam.errors import GeneralistError
 from semisam.generalists import windows
 from semisam.generalists.base import Context, Embedding
 from semisam.generalists.nano.generalist import Nano, weights_path
+from semisam.generalists.nano.network import MASK
 from semisam.prompts import Prompts
 from semisam.volumes import Geometry, Volume
 
@@ -81,6 +82,23 @@ def test_finds_a_bright_ball_from_a_box_or_a_click(nano, embedding, prompts):
     from_click, from_box = nano.predict(embedding, prompts[:2])
     assert dice(from_box > 0.5, ball()) > 0.85
     assert dice(from_click > 0.5, ball()) > 0.6
+
+
+def test_what_was_found_in_a_box_is_given_back_once_as_a_mask(nano, embedding, monkeypatch):
+    seen = []
+    decode = Nano._decode
+
+    def watched(self, features, maps):
+        seen.append(maps[:, MASK].any())
+        return decode(self, features, maps)
+
+    monkeypatch.setattr(Nano, "_decode", watched)
+    box = (6, 14, 10, 19, 39, 35)
+    nano.predict(embedding, [Prompts(box=box)])
+    assert seen == [False, True]
+    seen.clear()
+    nano.predict(embedding, [Prompts(box=box, mask=ball().astype(np.float32))])
+    assert seen == [True], "a mask that is given is asked about once, so that a good one stays as it is"
 
 
 def test_leaves_a_good_mask_good_and_repairs_a_cut_one(nano, embedding, prompts):
