@@ -32,8 +32,10 @@ _MEASURING_SHARE = 0.03
 # Not too early: a generalist that corrects only poor masks would hold back a specialist that has outgrown it.
 _IMMATURE = (0.65, 0.93)
 _IMMATURE_TARGET = 0.85
-# Parts of the warm-up between two looks at the growing teacher.
+# Parts of the warm-up between two looks at the growing teacher, and the share of the warm-up's time that they may take:
+# of large volumes one look takes seconds.
 _LOOKS = 20
+_LOOKING_SHARE = 0.1
 # The pseudo-labels may fill this part (one in so many) of the memory that the plan has.
 _PART_OF_MEMORY = 4
 # Up to so many segments the trust in each is told.
@@ -74,7 +76,7 @@ class Teaching:
         self._queue: list[str] = []
         self._registered: set[str] = set()
         self._agreements: dict[str, float] = {}
-        self._step_seconds = self._asking_seconds = self._encoding_seconds = 0.0
+        self._step_seconds = self._asking_seconds = self._encoding_seconds = self._looking_seconds = 0.0
 
     def after_step(self, schedule: Schedule, seconds: float, ask: bool) -> None:
         """Called after every step with the seconds it took; ``ask`` says whether pseudo-labels are wanted at all."""
@@ -83,9 +85,12 @@ class Teaching:
         self._step_seconds += seconds
         budget = schedule.budget
         if schedule.warming_up:
-            if budget.fraction / schedule.warm_up * _LOOKS >= self._looks:
+            due = budget.fraction / schedule.warm_up * _LOOKS >= self._looks
+            if due and (budget.in_steps or self._looking_seconds <= _LOOKING_SHARE * self._step_seconds):
+                start = time.monotonic()
                 self._looks += 1
                 self._watch_teacher()
+                self._looking_seconds += time.monotonic() - start
             return
         if self._supervision is None:
             self._supervision = self._start(budget)
