@@ -192,6 +192,17 @@ def test_the_generalist_moves_the_student(study: Study, tmp_path: Path) -> None:
     assert outcomes[0] != outcomes[1]
 
 
+@pytest.mark.parametrize(
+    ("framework", "measured"),
+    [("supervised", ["registration"]), ("mean-teacher", ["random-walker", "registration"])],
+)
+def test_only_generalists_that_are_used_are_measured(study: Study, framework: str, measured: list[str]) -> None:
+    project = study.make_project()
+    small_plan(project)
+    summary, _ = run(project, framework=framework, generalist="random-walker,registration")
+    assert sorted(summary["trust"]) == measured
+
+
 def test_new_volumes_are_segmented_on_their_own_grid_whatever_its_orientation(study: Study, tmp_path: Path) -> None:
     project = study.make_project()
     small_plan(project)

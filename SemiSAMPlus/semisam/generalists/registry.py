@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +125,8 @@ def resolve(text: str) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def create_all(text: str, context: Context) -> dict[str, Generalist]:
-    """The generalists that ``text`` names (see ``resolve``), made for ``context``.
+def create_all(text: str, context: Context, among: Collection[str] | None = None) -> dict[str, Generalist]:
+    """The generalists that ``text`` names (see ``resolve``), made for ``context``; of these only the ones ``among``.
 
     ``"auto"`` leaves out, with a line in the log, those that cannot work here; a generalist that was asked for by name
     raises GeneralistError instead.
@@ -134,6 +135,8 @@ def create_all(text: str, context: Context) -> dict[str, Generalist]:
     automatic = text.strip().lower() == "auto"
     context = replace(context, automatic=automatic)
     for name in resolve(text):
+        if among is not None and name not in among:
+            continue
         try:
             made[name] = create(name, context)
         except GeneralistError as error:

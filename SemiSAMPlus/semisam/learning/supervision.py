@@ -31,6 +31,8 @@ _DISAGREEMENT = 0.1
 # Per case, a generalist counts fully when it agrees with the teacher to a Dice of 0.7 and not at all below 0.4.
 _GATE = (0.4, 0.7)
 _KEPT_BYTES = 256 << 20
+# Generalists that lend the shapes of other cases to annotated ones (see ``register``).
+LENDERS = (Registration.name,)
 # Segments asked about at a time: of more, each visit to a case renews two, with this share of the prompts each, so that
 # many cost less than twice the time of one.
 _AT_ONCE, _OF_MANY = 2, 0.75

@@ -15,7 +15,7 @@ from semisam.generalists.registry import create_all, resolve
 from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import examples
-from semisam.learning.supervision import GeneralistSupervision
+from semisam.learning.supervision import LENDERS, GeneralistSupervision
 from semisam.learning.trust import agreement
 from semisam.learning.working import WorkingCase, WorkingSet
 from semisam.predict import predict_probabilities
@@ -69,8 +69,10 @@ class Teaching:
         self._say = say
         self._should_stop = should_stop
         self._generalist = generalist
-        self._names = resolve(generalist)
+        self._chosen = resolve(generalist)
+        self._names = self._chosen
         self._supervision: GeneralistSupervision | None = None
+        self._asks = False  # whether it was started to ask for pseudo-labels
         self._immature: dict[str, tuple[float, np.ndarray]] = {}
         self._looks = 0
         self._queue: list[str] = []
@@ -79,8 +81,11 @@ class Teaching:
         self._step_seconds = self._asking_seconds = self._encoding_seconds = self._looking_seconds = 0.0
 
     def after_step(self, schedule: Schedule, seconds: float, ask: bool) -> None:
-        """Called after every step with the seconds it took; ``ask`` says whether pseudo-labels are wanted at all."""
-        if not self._names:
+        """Called after every step with the seconds it took; ``ask`` says whether pseudo-labels are wanted at all.
+
+        Where they are not, generalists that lend shapes are the only ones that are made and measured.
+        """
+        if not self._chosen:
             return
         self._step_seconds += seconds
         budget = schedule.budget
@@ -92,8 +97,9 @@ class Teaching:
                 self._watch_teacher()
                 self._looking_seconds += time.monotonic() - start
             return
-        if self._supervision is None:
-            self._supervision = self._start(budget)
+        if self._supervision is None or ask != self._asks:
+            self._asks = ask
+            self._supervision = self._start(budget, ask)
         if not self._working.unannotated:
             return
         if budget.steps % self._plan.refresh_every:
@@ -159,11 +165,11 @@ class Teaching:
                 if name not in self._immature or distance < self._immature[name][0]:
                     self._immature[name] = distance, probability
 
-    def _start(self, budget: Budget) -> GeneralistSupervision:
+    def _start(self, budget: Budget, ask: bool) -> GeneralistSupervision:
         values = [segment.value for segment in self._project.segments]
         cache = EmbeddingCache(self._project.cache_dir / "embeddings")
         context = Context(examples(self._project, self._working), self._plan.device, cache.folder)
-        generalists = create_all(self._generalist, context)
+        generalists = create_all(self._generalist, context, None if ask else LENDERS)
         self._names = list(generalists)
         supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
         cases = [self._working[name] for name in self._working.complete]
