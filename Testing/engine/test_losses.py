@@ -81,13 +81,17 @@ def test_segmentation_loss_ignores_voxels_of_weight_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "annotated", "meant"),
+    ("name", "annotated", "unlike", "meant"),
     [
-        ("auto", 1, "copy-paste"),
-        ("auto", 2, "copy-paste"),
-        ("auto", 3, "supervised"),
-        ("mean-teacher", 1, "mean-teacher"),
+        ("auto", 1, False, "copy-paste"),
+        ("auto", 2, False, "copy-paste"),
+        ("auto", 3, False, "supervised"),
+        ("auto", 3, True, "copy-paste"),
+        ("mean-teacher", 1, False, "mean-teacher"),
+        ("supervised", 3, True, "supervised"),
     ],
 )
-def test_auto_chooses_the_framework_by_the_number_of_annotated_cases(name: str, annotated: int, meant: str) -> None:
-    assert resolve_framework(name, annotated) == meant
+def test_auto_chooses_the_framework_by_what_is_known_of_the_cases(
+    name: str, annotated: int, unlike: bool, meant: str
+) -> None:
+    assert resolve_framework(name, annotated, unlike) == meant

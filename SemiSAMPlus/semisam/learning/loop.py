@@ -21,7 +21,7 @@ from semisam.errors import TrainingError, UsageError
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.checkpoints import load_training, save_specialist, save_training
 from semisam.learning.frameworks.base import Framework, Network, Setting
-from semisam.learning.frameworks.registry import check_framework, resolve_framework
+from semisam.learning.frameworks.registry import AUTO, check_framework, resolve_framework
 from semisam.learning.frameworks.running import Frameworks
 from semisam.learning.history import History
 from semisam.learning.losses import generalist_loss
@@ -30,8 +30,9 @@ from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.teaching import Teaching
+from semisam.learning.unlikeness import LOOKED_AT, MATURE, cases_are_unlike
 from semisam.learning.working import WorkingSet
-from semisam.predict import Specialist, write_proposals
+from semisam.predict import Specialist, predict_probabilities, write_proposals
 from semisam.project import Project
 from semisam.project.lock import TrainingLock
 from semisam.specialists.fingerprint import take_fingerprint
@@ -47,6 +48,9 @@ _LOG_SECONDS, _LOG_STEPS = 2.0, 10
 _CHECKPOINT_SECONDS, _CHECKPOINT_STEPS = 30.0, 200
 # How often new annotations are looked for.
 _LOOK_SECONDS, _LOOK_STEPS = 2.0, 10
+# Part of the budget after which it is decided whether unannotated cases are unlike the annotated ones, and the part
+# that finding it out may take.
+_DECIDE, _DECIDING_SHARE = 0.5, 0.02
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class _Round:
             state, own = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
         self.budget, self.round = self._resume(state)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
+        self.unlike: bool | None = None if state is None or state["finished"] else state.get("unlike")
         self.schedule = Schedule(self.plan, self.budget)
         # With a budget in steps nothing depends on a clock, and another number of threads adds in another order.
         adapts = self.plan.device == "cpu" and not self.budget.in_steps
@@ -143,6 +148,7 @@ class _Round:
         self._say(f"Learning from {annotated} and {unannotated} on {self.plan.device}.")
         while self.budget.fraction < 1 and not self.should_stop():
             start = time.monotonic()
+            self._decide()
             self._step()
             framework = self._framework(len(self.working.annotated))
             self.teaching.after_step(self.schedule, time.monotonic() - start, framework.uses_unlabelled)
@@ -170,13 +176,16 @@ class _Round:
             group["lr"] = schedule.learning_rate
         self.student.train()
         annotated = [self.working[name] for name in self.working.annotated]
-        labelled = self.sampler.labelled(annotated, plan.labelled_batch, list(self.teaching.shapes.values()))
         framework = self._framework(len(annotated))
+        alone = schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated
+        share = 1 if alone else framework.images_per_pair
+        shapes = list(self.teaching.shapes.values())
+        labelled = self.sampler.labelled(annotated, max(1, plan.labelled_batch // share), shapes)
         unlabelled = None
-        if schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated:
+        if alone:
             result = framework.supervised(Network(self.student, plan), labelled)
         else:
-            names = self.teaching.choose(self.working.unannotated, plan.unlabelled_batch)
+            names = self.teaching.choose(self.working.unannotated, max(1, plan.unlabelled_batch // share))
             cases = [self.working[name] for name in names]
             unlabelled = self.sampler.unlabelled(cases, self.teaching.pseudo_labels)
             student, teacher = Network(self.student, plan), Network(self.teacher, plan)
@@ -214,7 +223,30 @@ class _Round:
         self.history.add(values)
 
     def _framework(self, annotated: int) -> Framework:
-        return self.frameworks.get(resolve_framework(self.options.framework, annotated))
+        return self.frameworks.get(self._framework_name(annotated))
+
+    def _framework_name(self, annotated: int) -> str:
+        return resolve_framework(self.options.framework, annotated, bool(self.unlike))
+
+    def _decide(self) -> None:
+        """Once in a round of "auto", look whether unannotated cases are unlike those that it has learned from."""
+        if self.unlike is not None or self.options.framework != AUTO or self.budget.fraction < _DECIDE:
+            return
+        self.unlike = False
+        before = self._framework_name(len(self.working.annotated))
+        if self.budget.steps < MATURE or self.frameworks.get(before).uses_unlabelled:
+            return
+        start, names = time.monotonic(), self.working.unannotated
+        looked_at = [names[index] for index in self.rng.permutation(len(names))[:LOOKED_AT]]
+        predicted = (predict_probabilities(self.teacher, self.plan, self.working[name].image) for name in looked_at)
+
+        def enough() -> bool:
+            return not self.budget.in_steps and time.monotonic() - start > _DECIDING_SHARE * self.budget.limit
+
+        self.unlike = cases_are_unlike(predicted, enough)
+        if self.unlike:
+            now = self._framework_name(len(self.working.annotated))
+            self._say(f"Some unannotated cases are unlike the annotated ones: going on with {now}.")
 
     def _after_step(self) -> None:
         now = time.monotonic()
@@ -280,7 +312,7 @@ class _Round:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "annotated": self.working.annotated,
             "unannotated": len(self.working.unannotated),
-            "framework": resolve_framework(self.options.framework, len(self.working.annotated)),
+            "framework": self._framework_name(len(self.working.annotated)),
             "seed": self.options.seed,
             **self.teaching.summary(),
         }
@@ -309,6 +341,7 @@ class _Round:
             "steps": self.budget.steps,
             "seconds": self.budget.seconds,
             "proposed_first": self.proposed_first,
+            "unlike": self.unlike,
             "origin": self.origin,
         }
         own = self.frameworks.tensors()

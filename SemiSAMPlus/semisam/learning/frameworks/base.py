@@ -79,10 +79,13 @@ class Framework(ABC):
     own       networks that only the framework has: trained along with the student by an optimizer of their own, kept
               in the checkpoints of a run, and unknown to the specialist that predicts
     own_rate  their learning rate as a part of the student's
+    images_per_pair  images of a step that one labelled and one unlabelled patch are made into; of those that are made
+                     into two, half as many are drawn, so that a step costs what one of supervised learning does
     """
 
     uses_unlabelled = True
     own_rate = 1.0
+    images_per_pair = 1
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting

@@ -31,6 +31,8 @@ ALPHA = 0.5
 
 
 class CopyPaste(Framework):
+    images_per_pair = 2
+
     def step(
         self, student: Network, teacher: Network, labelled: LabelledPatch, unlabelled: UnlabelledPatch, progress: float
     ) -> StepResult:
