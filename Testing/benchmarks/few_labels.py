@@ -7,7 +7,8 @@
 
 The cases are split by a fixed seed into a pool and a test set; in the pool, N cases drawn by another seed are
 annotated. Test cases never enter the project: they are segmented as new volumes and compared on their original grid.
-Every run is one line of ``results/few_labels.jsonl``; runs that are there already are not repeated.
+Every run is one line of ``results/few_labels.jsonl``; runs that are there already, of the same kind of processor, are
+not repeated.
 ``--processor-time`` counts the budget in processor seconds of this process, which on a shared machine compares variants
 fairly; together with ``taskset -c 0`` they are seconds of one thread. ``--set key=value`` changes entries of the plan,
 for comparing variants (name them with ``--variant``).
@@ -29,6 +30,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 from semisam.files.volume_files import read_image, read_mask
 from semisam.learning import loop, supervision, teaching
@@ -116,6 +118,11 @@ def dice(predicted: np.ndarray, reference: np.ndarray, segments: tuple[Segment, 
     return values
 
 
+def processor() -> str:
+    """The vector instructions that torch uses here, "AVX2" for example: with others a step takes another time."""
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
 def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     pool, test = split(data)
     test = test[:: arguments.every]
@@ -185,6 +192,7 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
         "cores": len(os.sched_getaffinity(0)),
+        "processor": processor(),
         "first_proposals_seconds": round(first[unannotated - 1], 1) if len(first) >= unannotated > 0 else None,
         "trust": summary["trust"],
         "generalist_share": summary["generalist_share"],
@@ -229,28 +237,30 @@ def confidence_table() -> str:
     return "\n".join(lines)
 
 
+ROW = ("data", "minutes", "clock", "cores", "processor", "framework", "generalist", "variant")
+
+
 def table() -> str:
     """Markdown: mean Dice over the choices, each choice in brackets."""
     cells: dict[tuple[Any, ...], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     counts = set()
     for line in RESULTS.read_text().splitlines():
         result = json.loads(line)
-        row = tuple(result[key] for key in ("data", "minutes", "clock", "cores", "framework", "generalist", "variant"))
+        row = tuple(str(result.get(key, "")) for key in ROW)
         cells[row][result["labels"]].append(result["dice"])
         counts.add(result["labels"])
     columns = sorted(counts)
     lines = [
-        "| data | minutes | clock | cores | framework | generalist | variant | "
-        + " | ".join(f"{count} annotated" for count in columns) + " |",
-        "|" + "---|" * (7 + len(columns)),
-    ]  # fmt: skip
-    for row, values in sorted(cells.items(), key=str):
+        f"| {' | '.join(ROW)} | {' | '.join(f'{count} annotated' for count in columns)} |",
+        "|" + "---|" * (len(ROW) + len(columns)),
+    ]
+    for row, values in sorted(cells.items()):
         texts = []
         for count in columns:
             scores = values.get(count, [])
             each = ", ".join(f"{score:.3f}" for score in scores)
             texts.append(f"**{np.mean(scores):.3f}** ({each})" if scores else "")
-        lines.append("| " + " | ".join([*(str(item) for item in row), *texts]) + " |")
+        lines.append(f"| {' | '.join([*row, *texts])} |")
     return "\n".join(lines)
 
 
@@ -294,14 +304,14 @@ def main() -> None:
     if not DATA.is_dir():
         sys.exit(f"The data of this benchmark is not at {DATA}.")
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    keys = ("data", "labels", "choice", "minutes", "generalist", "framework", "variant")
+    keys = ("data", "labels", "choice", "minutes", "generalist", "framework", "variant", "processor")
     done = set()
     if arguments.results.exists():
         lines = [json.loads(line) for line in arguments.results.read_text().splitlines()]
-        done = {tuple(line[key] for key in keys) for line in lines}
+        done = {tuple(line.get(key) for key in keys) for line in lines}
     for choice in arguments.choices:
         for labels in arguments.labels:
-            values = vars(arguments) | {"labels": labels, "choice": choice}
+            values = vars(arguments) | {"labels": labels, "choice": choice, "processor": processor()}
             if tuple(values[key] for key in keys) in done:
                 continue
             with tempfile.TemporaryDirectory() as temporary:

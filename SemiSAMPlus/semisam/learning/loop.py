@@ -150,8 +150,8 @@ class _Round:
             start = time.monotonic()
             self._decide()
             self._step()
-            framework = self._framework(len(self.working.annotated))
-            self.teaching.after_step(self.schedule, time.monotonic() - start, framework.uses_unlabelled)
+            asks = self._framework.uses_unlabelled
+            self.teaching.after_step(self.schedule, time.monotonic() - start, asks)
             self.budget.seconds += time.monotonic() - start
             self.pace.after_step()
             self._after_step()
@@ -176,8 +176,7 @@ class _Round:
             group["lr"] = schedule.learning_rate
         self.student.train()
         annotated = [self.working[name] for name in self.working.annotated]
-        framework = self._framework(len(annotated))
-        alone = schedule.warming_up or not framework.uses_unlabelled or not self.working.unannotated
+        framework, alone = self._framework, self._alone
         share = 1 if alone else framework.images_per_pair
         shapes = list(self.teaching.shapes.values())
         labelled = self.sampler.labelled(annotated, max(1, plan.labelled_batch // share), shapes)
@@ -222,19 +221,26 @@ class _Round:
         get_ema_multi_avg_fn(decay)(list(self.teacher.parameters()), list(self.student.parameters()), None)
         self.history.add(values)
 
-    def _framework(self, annotated: int) -> Framework:
-        return self.frameworks.get(self._framework_name(annotated))
+    @property
+    def _framework(self) -> Framework:
+        return self.frameworks.get(self._framework_name)
 
-    def _framework_name(self, annotated: int) -> str:
-        return resolve_framework(self.options.framework, annotated, bool(self.unlike))
+    @property
+    def _framework_name(self) -> str:
+        return resolve_framework(self.options.framework, len(self.working.annotated), bool(self.unlike))
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the next step learns from annotated cases only."""
+        wanted = self._framework.uses_unlabelled and bool(self.working.unannotated)
+        return self.schedule.warming_up or not wanted
 
     def _decide(self) -> None:
         """Once in a round of "auto", look whether unannotated cases are unlike those that it has learned from."""
         if self.unlike is not None or self.options.framework != AUTO or self.budget.fraction < _DECIDE:
             return
         self.unlike = False
-        before = self._framework_name(len(self.working.annotated))
-        if self.budget.steps < MATURE or self.frameworks.get(before).uses_unlabelled:
+        if self.budget.steps < MATURE or self._framework.uses_unlabelled:
             return
         start, names = time.monotonic(), self.working.unannotated
         looked_at = [names[index] for index in self.rng.permutation(len(names))[:LOOKED_AT]]
@@ -245,8 +251,7 @@ class _Round:
 
         self.unlike = cases_are_unlike(predicted, enough)
         if self.unlike:
-            now = self._framework_name(len(self.working.annotated))
-            self._say(f"Some unannotated cases are unlike the annotated ones: going on with {now}.")
+            self._say(f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}.")
 
     def _after_step(self) -> None:
         now = time.monotonic()
@@ -274,7 +279,7 @@ class _Round:
             "seconds": round(self.budget.seconds, 1),
             "step": self.budget.steps,
             "round": self.round,
-            "phase": "supervised" if self.schedule.warming_up else "semi-supervised",
+            "phase": "supervised" if self._alone else "semi-supervised",
             "learning_rate": round(self.schedule.learning_rate, 6),
             "annotated": len(self.working.annotated),
             **self.teaching.facts(),
@@ -302,7 +307,7 @@ class _Round:
         self._say(f"Annotations have changed: learning from {_cases(len(self.working.annotated), 'annotated')} now.")
 
     def _propose(self) -> int:
-        single = [_is_single(self.working, index + 1) for index in range(len(self.plan.segments))]
+        single = [self.working.is_single(index + 1) for index in range(len(self.plan.segments))]
         facts: dict[str, Any] = {
             "single_component": single,
             "round": self.round,
@@ -312,7 +317,7 @@ class _Round:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "annotated": self.working.annotated,
             "unannotated": len(self.working.unannotated),
-            "framework": self._framework_name(len(self.working.annotated)),
+            "framework": self._framework_name,
             "seed": self.options.seed,
             **self.teaching.summary(),
         }
@@ -390,20 +395,6 @@ class _Round:
 
     def _say(self, text: str) -> None:
         self.on_event({"event": "log", "text": text})
-
-
-def _is_single(working: WorkingSet, label: int) -> bool:
-    """Whether this segment is in one piece in every whole annotation, of which there is at least one (crumbs of less
-    than 5 % do not count)."""
-    from scipy import ndimage
-
-    for name in working.complete:
-        labels = working[name].labels
-        assert labels is not None
-        sizes = np.bincount(ndimage.label(labels == label)[0].ravel())[1:]
-        if len(sizes) > 1 and sizes.max() < 0.95 * sizes.sum():
-            return False
-    return bool(working.complete)
 
 
 def _cases(count: int, kind: str) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from semisam.files.atomic import replacing, write_json
 from semisam.learning.grown import grown
@@ -119,6 +120,17 @@ class WorkingSet:
         self.complete = sorted(self._project.finished_cases())
         self.unannotated = sorted(set(self._project.cases) - set(self.complete))
         return changed
+
+    def is_single(self, label: int) -> bool:
+        """Whether this segment is in one piece in every whole annotation, of which there is at least one (crumbs of
+        less than 5 % do not count)."""
+        for name in self.complete:
+            labels = self[name].labels
+            assert labels is not None
+            sizes = np.bincount(ndimage.label(labels == label)[0].ravel())[1:]
+            if len(sizes) > 1 and sizes.max() < 0.95 * sizes.sum():
+                return False
+        return bool(self.complete)
 
     def _labels(self, case: WorkingCase) -> np.ndarray:
         values = [segment.value for segment in self._project.segments]

@@ -62,7 +62,7 @@ def learning_curves(history: Sequence[Line]) -> str:
         axes[1, 1].set_ylim(0, 1)
         for panel in axes.flat:
             panel.set_xlim(0, max([*minutes, 1e-3]))
-            _shade_warm_up(panel, history, minutes)
+            _shade_supervised(panel, history, minutes)
         for panel in axes[1]:
             panel.set_xlabel("minutes")
         return _svg(figure, "Curves of the training")
@@ -134,7 +134,7 @@ def _draw_trust(panel: Axes, history: Sequence[Line], minutes: Sequence[float]) 
         panel.text(0.5, 0.5, "no generalist was asked", transform=panel.transAxes, ha="center", alpha=0.6)
 
 
-def _shade_warm_up(panel: Axes, history: Sequence[Line], minutes: Sequence[float]) -> None:
+def _shade_supervised(panel: Axes, history: Sequence[Line], minutes: Sequence[float]) -> None:
     for index, (line, minute) in enumerate(zip(history, minutes, strict=True)):
         if line.get("phase") == "supervised":
             start = minutes[index - 1] if index else 0.0

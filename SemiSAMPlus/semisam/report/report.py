@@ -216,7 +216,7 @@ def _learning(history: Sequence[dict[str, Any]], specialist: Mapping[str, Any]) 
     return (
         "<section><h2>Learning</h2>"
         f"<div class='panel'>{learning_curves(history)}</div>"
-        f"<p class='note'>Shaded: the warm-up on annotated cases alone. {_text('; '.join(facts))}.</p></section>"
+        f"<p class='note'>Shaded: learning from annotated cases alone. {_text('; '.join(facts))}.</p></section>"
     )
 
 
