@@ -31,6 +31,7 @@ from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.teaching import Teaching
 from semisam.learning.unlikeness import LOOKED_AT, MATURE, cases_are_unlike
+from semisam.learning.whereabouts import Whereabouts
 from semisam.learning.working import WorkingSet
 from semisam.predict import Specialist, predict_probabilities, write_proposals
 from semisam.project import Project
@@ -127,6 +128,7 @@ class _Round:
             self.plan.patch, self.plan.working_spacing, self.rng, self.plan.mirror, self.plan.device
         )
         self.sampler = Sampler(self.plan, augmentation, self.rng, self.plan.device)
+        self.whereabouts = Whereabouts(project)
         self.teaching = Teaching(
             project,
             self.plan,
@@ -186,7 +188,7 @@ class _Round:
         else:
             names = self.teaching.choose(self.working.unannotated, max(1, plan.unlabelled_batch // share))
             cases = [self.working[name] for name in names]
-            unlabelled = self.sampler.unlabelled(cases, self.teaching.pseudo_labels)
+            unlabelled = self.sampler.unlabelled(cases, self.teaching.pseudo_labels, self.whereabouts.of)
             student, teacher = Network(self.student, plan), Network(self.teacher, plan)
             result = framework.step(student, teacher, labelled, unlabelled, schedule.progress)
         loss = result.supervised + schedule.consistency * result.consistency
