@@ -30,7 +30,7 @@ from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.teaching import Teaching
-from semisam.learning.unlikeness import LOOKED_AT, MATURE, cases_are_unlike
+from semisam.learning.unlikeness import FEW, LOOKED_AT, MATURE, cases_are_unlike
 from semisam.learning.whereabouts import Whereabouts
 from semisam.learning.working import WorkingSet
 from semisam.predict import Specialist, predict_probabilities, write_proposals
@@ -49,8 +49,8 @@ _LOG_SECONDS, _LOG_STEPS = 2.0, 10
 _CHECKPOINT_SECONDS, _CHECKPOINT_STEPS = 30.0, 200
 # How often new annotations are looked for.
 _LOOK_SECONDS, _LOOK_STEPS = 2.0, 10
-# Part of the budget after which it is decided whether unannotated cases are unlike the annotated ones, and the part
-# that finding it out may take.
+# Part of the budget after which "auto" may go on with unannotated cases, too, and the part that it may take to find out
+# whether they are unlike the annotated ones.
 _DECIDE, _DECIDING_SHARE = 0.5, 0.02
 
 
@@ -115,7 +115,8 @@ class _Round:
             state, own = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
         self.budget, self.round = self._resume(state)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
-        self.unlike: bool | None = None if state is None or state["finished"] else state.get("unlike")
+        # Whether this round of "auto" mixes in unannotated cases; None until that is decided.
+        self.mixing: bool | None = None if state is None or state["finished"] else state.get("mixing")
         self.schedule = Schedule(self.plan, self.budget)
         # With a budget in steps nothing depends on a clock, and another number of threads adds in another order.
         adapts = self.plan.device == "cpu" and not self.budget.in_steps
@@ -229,7 +230,7 @@ class _Round:
 
     @property
     def _framework_name(self) -> str:
-        return resolve_framework(self.options.framework, len(self.working.annotated), bool(self.unlike))
+        return resolve_framework(self.options.framework, bool(self.mixing))
 
     @property
     def _alone(self) -> bool:
@@ -238,12 +239,23 @@ class _Round:
         return self.schedule.warming_up or not wanted
 
     def _decide(self) -> None:
-        """Once in a round of "auto", look whether unannotated cases are unlike those that it has learned from."""
-        if self.unlike is not None or self.options.framework != AUTO or self.budget.fraction < _DECIDE:
+        """Once in a round of "auto": with few annotated cases it goes on with unannotated ones, too, and with more, if
+        they are unlike the annotated ones."""
+        if self.mixing is not None or self.options.framework != AUTO or self.budget.fraction < _DECIDE:
             return
-        self.unlike = False
-        if self.budget.steps < MATURE or self._framework.uses_unlabelled:
+        self.mixing = False
+        if not self.working.unannotated:
             return
+        self.mixing = len(self.working.annotated) <= FEW
+        if self.mixing:
+            self._say(f"Going on with {self._framework_name}: learning from unannotated cases, too.")
+        elif self._cases_are_unlike():
+            self.mixing = True
+            self._say(f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}.")
+
+    def _cases_are_unlike(self) -> bool:
+        if self.budget.steps < MATURE:
+            return False
         start, names = time.monotonic(), self.working.unannotated
         looked_at = [names[index] for index in self.rng.permutation(len(names))[:LOOKED_AT]]
         predicted = (predict_probabilities(self.teacher, self.plan, self.working[name].image) for name in looked_at)
@@ -251,9 +263,7 @@ class _Round:
         def enough() -> bool:
             return not self.budget.in_steps and time.monotonic() - start > _DECIDING_SHARE * self.budget.limit
 
-        self.unlike = cases_are_unlike(predicted, enough)
-        if self.unlike:
-            self._say(f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}.")
+        return cases_are_unlike(predicted, enough)
 
     def _after_step(self) -> None:
         now = time.monotonic()
@@ -348,7 +358,7 @@ class _Round:
             "steps": self.budget.steps,
             "seconds": self.budget.seconds,
             "proposed_first": self.proposed_first,
-            "unlike": self.unlike,
+            "mixing": self.mixing,
             "origin": self.origin,
         }
         own = self.frameworks.tensors()

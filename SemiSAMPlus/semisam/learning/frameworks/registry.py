@@ -20,10 +20,6 @@ FRAMEWORKS = {
     "supervised": "semisam.learning.frameworks.supervised:Supervised",
 }
 
-# Up to so many annotated cases "auto" is copy-paste. With more, steps on annotated cases alone teach more (left atrium
-# with four of them 0.86 against 0.77, hippocampus the same), unless unannotated cases are unlike them: then copy-paste
-# in the second half of a round (cine MR of six volumes, 0.80 against 0.75; few_labels.md).
-_COPY_PASTE = 2
 AUTO = "auto"
 
 
@@ -33,14 +29,14 @@ def check_framework(name: str) -> None:
         raise UsageError(f'Unknown framework "{name}": choose one of auto, {", ".join(FRAMEWORKS)}.')
 
 
-def resolve_framework(name: str, annotated: int, unlike: bool = False) -> str:
-    """The framework that ``name``, which may be "auto", means with so many annotated cases.
+def resolve_framework(name: str, mixing: bool = False) -> str:
+    """The framework that ``name`` means.
 
-    unlike  whether unannotated cases are known to be unlike the annotated ones (see ``unlikeness.py``)
+    mixing  whether a round of "auto" learns from unannotated cases, too, by now (see ``unlikeness.py``)
     """
     if name != AUTO:
         return name
-    return "copy-paste" if annotated <= _COPY_PASTE or unlike else "supervised"
+    return "copy-paste" if mixing else "supervised"
 
 
 def make_framework(name: str, setting: Setting) -> Framework:
