@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from semisam.learning.augmentation import Augmentation
+from semisam.learning.augmentation import Augmentation, Strength
 from semisam.learning.sampling import PseudoLabel, _around
 
 
@@ -30,6 +30,23 @@ def test_a_patch_of_a_large_volume_needs_a_small_part_of_it() -> None:
     augmentation = Augmentation((16, 16, 16), (1.0, 1.0, 1.0), np.random.default_rng(0))
     region, _ = _around(augmentation.spatial(np.array([100.0, 100.0, 100.0])), (200, 200, 200))
     assert all(part.stop - part.start < 40 for part in region)
+
+
+@pytest.mark.parametrize(("spacing", "across"), [((8.0, 1.0, 1.0), 0), ((1.0, 1.0, 6.0), 2)])
+def test_thick_slices_are_turned_far_in_their_plane_and_never_out_of_it(
+    spacing: tuple[float, float, float], across: int
+) -> None:
+    still = Strength(scale=0, shift=0, elastic=0)
+    augmentation = Augmentation((9, 9, 9), spacing, np.random.default_rng(0), strength=still)
+    first, second = (axis for axis in range(3) if axis != across)
+    turns = []
+    for _ in range(200):
+        places = (augmentation.spatial(np.zeros(3)) * torch.tensor(spacing)).numpy()
+        line = np.moveaxis(places, first, 0)[:, 4, 4]  # through the middle, along an axis in the plane
+        np.testing.assert_allclose(line[:, across], 0, atol=1e-4)
+        direction = line[-1] - line[0]
+        turns.append(np.degrees(np.arctan2(direction[second], direction[first])))
+    assert -60 <= min(turns) < -50 and 50 < max(turns) <= 60
 
 
 def test_a_pseudo_label_knows_its_size() -> None:

@@ -17,9 +17,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Strength:
-    """How far augmentation goes. Angles in degrees, lengths as a fraction of the patch's shortest side in mm."""
+    """How far augmentation goes. Angles in degrees, lengths as a fraction of the patch's shortest side in mm.
+
+    rotation_in_plane is for volumes of thick slices, which are planned along the organ of each patient: about the axis
+    across the slices the organ may lie anyhow. Nothing else turns them.
+    """
 
     rotation: float = 20.0
+    rotation_in_plane: float = 60.0
     scale: float = 0.2
     shift: float = 0.08
     elastic: float = 0.05
@@ -98,10 +103,10 @@ class Augmentation:
 
     def _affine(self) -> Tensor:
         rng, strength = self._rng, self._strength
-        angles = np.radians(rng.uniform(-strength.rotation, strength.rotation, 3))
+        most = np.full(3, strength.rotation)
         if self._thick:
-            axis = int(torch.argmax(self._spacing))
-            angles[[other for other in range(3) if other != axis]] = 0.0
+            most = np.where(np.arange(3) == int(torch.argmax(self._spacing)), strength.rotation_in_plane, 0.0)
+        angles = np.radians(rng.uniform(-1, 1, 3) * most)
         matrix = np.eye(3)
         for axis, angle in enumerate(angles):
             first, second = [other for other in range(3) if other != axis]
