@@ -73,6 +73,7 @@ class Teaching:
         self._names = self._chosen
         self._supervision: GeneralistSupervision | None = None
         self._asks = False  # whether it was started to ask for pseudo-labels
+        self._began = 0.0, 0.0  # seconds of steps and of encoding when it was
         self._immature: dict[str, tuple[float, np.ndarray]] = {}
         self._looks = 0
         self._queue: list[str] = []
@@ -98,7 +99,9 @@ class Teaching:
                 self._looking_seconds += time.monotonic() - start
             return
         if self._supervision is None or ask != self._asks:
-            self._asks = ask
+            if ask != self._asks:
+                self._asks, self._began = ask, (self._step_seconds, self._encoding_seconds)
+                self._queue.clear()
             self._supervision = self._start(budget, ask)
         if not self._working.unannotated:
             return
@@ -187,13 +190,17 @@ class Teaching:
         return supervision
 
     def _affordable(self) -> bool:
-        asking = self._asking_seconds <= _SHARE * self._step_seconds
-        return asking and self._encoding_seconds <= _ENCODING_SHARE * self._step_seconds
+        # What registering for shapes alone has cost does not keep the other generalists waiting.
+        steps, encoding = self._began
+        encoded = self._encoding_seconds - encoding <= _ENCODING_SHARE * (self._step_seconds - steps)
+        return encoded and self._asking_seconds <= _SHARE * self._step_seconds
 
     def _refresh_next(self, ask: bool) -> None:
         assert self._supervision is not None
         if not self._queue:
-            self._queue = [str(name) for name in self._rng.permutation(self._working.unannotated)]
+            names = [str(name) for name in self._rng.permutation(self._working.unannotated)]
+            # From the end: at first those of which registration, the slowest, has its embedding already.
+            self._queue = sorted(names, key=lambda name: name in self._registered)
         name = self._queue.pop()
         if name not in self._working.unannotated:
             return
