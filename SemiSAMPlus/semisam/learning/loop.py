@@ -49,8 +49,8 @@ _LOG_SECONDS, _LOG_STEPS = 2.0, 10
 _CHECKPOINT_SECONDS, _CHECKPOINT_STEPS = 30.0, 200
 # How often new annotations are looked for.
 _LOOK_SECONDS, _LOOK_STEPS = 2.0, 10
-# Part of the budget after which "auto" may go on with unannotated cases, too, and the part that it may take to find out
-# whether they are unlike the annotated ones.
+# Part of the budget after which "auto" goes on with unannotated cases, too, if at all, and the part that it may take to
+# find out whether they are unlike the annotated ones.
 _DECIDE, _DECIDING_SHARE = 0.5, 0.02
 
 
@@ -239,19 +239,20 @@ class _Round:
         return self.schedule.warming_up or not wanted
 
     def _decide(self) -> None:
-        """Once in a round of "auto": with few annotated cases it goes on with unannotated ones, too, and with more, if
-        they are unlike the annotated ones."""
-        if self.mixing is not None or self.options.framework != AUTO or self.budget.fraction < _DECIDE:
+        """Once in a round of "auto": with few annotated cases it goes on with unannotated ones, too, when it knows
+        enough to guess their masks; with more, at half of the budget, if they are unlike the annotated ones."""
+        if self.mixing is not None or self.options.framework != AUTO or not self.working.unannotated:
             return
-        self.mixing = False
-        if not self.working.unannotated:
-            return
-        self.mixing = len(self.working.annotated) <= FEW
-        if self.mixing:
-            self._say(f"Going on with {self._framework_name}: learning from unannotated cases, too.")
-        elif self._cases_are_unlike():
+        few, half = len(self.working.annotated) <= FEW, self.budget.fraction >= _DECIDE
+        if few and not self.schedule.warming_up and (half or self.budget.steps >= MATURE):
             self.mixing = True
-            self._say(f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}.")
+            self._say(f"Going on with {self._framework_name}: learning from unannotated cases, too.")
+        elif half:
+            self.mixing = self._cases_are_unlike()
+            if self.mixing:
+                self._say(
+                    f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}."
+                )
 
     def _cases_are_unlike(self) -> bool:
         if self.budget.steps < MATURE:

@@ -22,8 +22,8 @@ LOOKED_AT, _FEWEST = 16, 5
 # Up to so many annotated cases others are taken to be unlike them: steps on annotated cases alone teach more where
 # there are four (left atrium 0.86 against 0.77), not where there is one (cine MR 0.42 against 0.61; few_labels.md).
 FEW = 2
-# Before this many steps every specialist is unsure of everything.
-MATURE = 200
+# Before this many steps a specialist is unsure of everything, and its guesses teach little (few_labels.md, "When").
+MATURE = 300
 
 
 def cases_are_unlike(probabilities: Iterable[np.ndarray], enough: Callable[[], bool] = lambda: False) -> bool:
