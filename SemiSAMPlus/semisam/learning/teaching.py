@@ -73,7 +73,7 @@ class Teaching:
         self._names = self._chosen
         self._supervision: GeneralistSupervision | None = None
         self._asks = False  # whether it was started to ask for pseudo-labels
-        self._began = 0.0, 0.0  # seconds of steps and of encoding when it was
+        self._began = 0.0, 0.0  # seconds of steps and of encoding when that last changed
         self._immature: dict[str, tuple[float, np.ndarray]] = {}
         self._looks = 0
         self._queue: list[str] = []
@@ -99,9 +99,10 @@ class Teaching:
                 self._looking_seconds += time.monotonic() - start
             return
         if self._supervision is None or ask != self._asks:
-            if ask != self._asks:
-                self._asks, self._began = ask, (self._step_seconds, self._encoding_seconds)
+            if self._supervision is not None:  # it was for shapes alone, or the other way round
+                self._began = self._step_seconds, self._encoding_seconds
                 self._queue.clear()
+            self._asks = ask
             self._supervision = self._start(budget, ask)
         if not self._working.unannotated:
             return
