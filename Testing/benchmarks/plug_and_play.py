@@ -7,9 +7,10 @@
 
 Split, annotated cases and measurement are those of ``few_labels.py`` (ACDC: two annotated patients, four volumes), but
 with 30 unannotated cases and every second test case, to have time for all pairs; the budget is in processor seconds, so
-that two runs may share a machine. Each run is one line of
-``results/plug_and_play.jsonl``; what is there is not run again. ``--segments`` compares the time of asking about one
-and about eight segments. ``--write`` makes plug_and_play.md of what there is.
+that two runs may share a machine. A minute of a processor with AVX-512 counts as two of one without it, which makes
+half of the steps. Each run is one line of ``results/plug_and_play.jsonl``; what is there is not run again, and of a
+cell that was run twice, with different minutes, the table has the later one. ``--segments`` compares the time of asking
+about one and about eight segments. ``--write`` makes plug_and_play.md of what there is.
 """
 
 from __future__ import annotations
@@ -73,10 +74,14 @@ def run_all(options: argparse.Namespace) -> None:
                 print({key: result[key] for key in (*KEY, "dice", "steps", "trust")}, flush=True)
 
 
+def cell(result: dict[str, Any]) -> tuple[str, str, int]:
+    return result["framework"], result["generalists"], result["choice"]
+
+
 def table(data: str) -> list[str]:
     """Markdown: mean Dice over the choices, each choice in brackets, and how many steps there were."""
+    of_data = {cell(result): result for result in results() if result["data"] == data}.values()
     cells: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    of_data = [result for result in results() if result["data"] == data]
     for result in of_data:
         cells[result["framework"]][result["generalists"]].append(result)
     columns = [name for name in GENERALISTS if any(result["generalists"] == name for result in of_data)]
@@ -115,8 +120,9 @@ def write() -> None:
     for data, annotated in VOLUMES.items():
         of_data = [result for result in results() if result["data"] == data]
         if of_data:
-            minutes = sorted({result["minutes"] for result in of_data})
-            title = f"## {data}, {annotated} annotated volumes, {', '.join(map(str, minutes))} minutes of one thread"
+            budgets = sorted({(result["minutes"], result.get("processor") or "AVX-512") for result in of_data})
+            given = " or ".join(f"{minutes:g} minutes of one thread with {processor}" for minutes, processor in budgets)
+            title = f"## {data}, {annotated} annotated volumes, {given}"
             parts.append("\n".join([title, "", *table(data)]))
     TABLE.write_text(words + "<!-- tables -->\n\n" + "\n\n".join(parts) + "\n")
 
