@@ -13,14 +13,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEVELOPER := .venv/.developer
 
-.PHONY: demo test test-engine test-scene test-host test-module lint bench clean
+.PHONY: demo test test-engine test-module test-learning test-scene test-host lint bench clean
 
 demo: $(READY)
 	$(BIN)/semisam demo
 
 # The parts run in processes of their own: the engine never sees Slicer, the module never sees torch. They do not
-# disturb each other, so `make -j2 test` runs two at a time.
-test: test-engine test-scene test-host test-module
+# disturb each other, so `make -j2 test` runs two at a time; the order is the one that ends first.
+test: test-engine test-module test-learning test-scene test-host
 
 test-engine: $(DEVELOPER)
 	$(BIN)/python -m pytest Testing/engine
@@ -32,7 +32,11 @@ test-host: $(DEVELOPER)
 	$(BIN)/python -m pytest Testing/host_tests
 
 test-module: $(DEVELOPER)
-	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module
+	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module -m 'not slow'
+
+# The module while the engine learns: minutes of waiting, most of them.
+test-learning: $(DEVELOPER)
+	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module -m slow
 
 lint: $(DEVELOPER)
 	$(BIN)/ruff check .

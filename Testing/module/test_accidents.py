@@ -50,6 +50,7 @@ def restart(widget: Any, host: Any, session: Any, click: Click) -> None:
 # The engine dies ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_training_nothing_is_lost_and_learning_goes_on(
     widget: Any, session: Any, host: Any, click: Click
 ) -> None:
@@ -141,6 +142,7 @@ def test_the_module_is_reloaded_while_a_project_is_open(widget: Any, session: An
     fresh.controller.close_project()
 
 
+@pytest.mark.slow
 def test_a_second_project_is_opened_while_the_first_trains(
     widget: Any, session: Any, host: Any, click: Click, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_the_device_is_told_as_the_engine_found_it(widget: Any, session: Any, ho
         assert label.text.endswith(f"on {expected}.")
 
 
+@pytest.mark.slow
 def test_while_it_learns_it_says_the_step_and_the_time_left(
     widget: Any, session: Any, host: Any, click: Callable[[Any], None]
 ) -> None:

@@ -39,6 +39,7 @@ def test_the_panel_opens_without_torch_and_says_what_to_do(widget: Any, screensh
     screenshot("empty-panel", widget.parent)
 
 
+@pytest.mark.slow
 def test_annotate_learn_review_accept_and_undo(
     widget: Any,
     project: Any,
