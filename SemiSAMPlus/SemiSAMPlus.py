@@ -89,6 +89,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.initializeParameterNode()
         self.controller.annotate_panel.connect_editor()
@@ -124,6 +125,12 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneEndClose(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
+        self.controller.on_scene_changed()
+
+    def onSceneEndImport(self, caller, event):
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+        self.controller.on_scene_changed()
 
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())

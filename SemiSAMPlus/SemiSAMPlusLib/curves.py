@@ -96,12 +96,12 @@ class LearningCurves:
 
     def _table_node(self) -> Any:
         if self._table.get() is None:
-            self._table.set(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "SemiSAM+ learning"))
+            self._table.set(_node("vtkMRMLTableNode", "SemiSAM+ learning"))
         return self._table.get()
 
     def _chart_node(self) -> Any:
         if self._chart.get() is None:
-            chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "SemiSAM+ learning curves")
+            chart = _node("vtkMRMLPlotChartNode", "SemiSAM+ learning curves")
             chart.SetTitle(_("Learning"))
             chart.SetXAxisTitle(_("step of training"))
             chart.SetYAxisTitle(_("loss, agreement"))
@@ -116,7 +116,7 @@ class LearningCurves:
             handle = self._series.setdefault(name, NodeHandle())
             series = handle.get()
             if series is None:
-                series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", in_words(name))
+                series = _node("vtkMRMLPlotSeriesNode", in_words(name))
                 handle.set(series)
                 series.SetXColumnName(_STEP)
                 series.SetYColumnName(name)
@@ -140,6 +140,13 @@ class LearningCurves:
         column = numpy_to_vtk(np.asarray(values, float), deep=True)
         column.SetName(name)
         table.AddColumn(column)
+
+
+def _node(class_name: str, name: str) -> Any:
+    """A new node that is not saved with the scene: the project has the curves."""
+    node = slicer.mrmlScene.AddNewNodeByClass(class_name, name)
+    node.SetSaveWithScene(False)
+    return node
 
 
 def _different_curves(training: TrainingMonitor) -> dict[str, dict[float, float]]:

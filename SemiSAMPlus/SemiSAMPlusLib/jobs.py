@@ -57,6 +57,22 @@ class TrainingOptions:
     fresh: bool | None = None
 
 
+@dataclass(frozen=True)
+class LearnedWith:
+    """What was chosen for the network that has learned; with another choice, training begins anew.
+
+    spacing  mm of the voxels that it works on; 0 chosen from the data
+    """
+
+    network: str
+    spacing: float
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any] | None) -> LearnedWith | None:
+        """As the answer to ``open`` has it; None before the first training."""
+        return cls(str(data["network"]), float(data["spacing"])) if data else None
+
+
 class ProjectJobs:
     """Starts and follows the jobs of one project.
 

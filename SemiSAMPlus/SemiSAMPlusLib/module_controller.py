@@ -71,6 +71,7 @@ class ModuleController:
         self.learn_panel = LearnPanel(ui, self.training_options, self.device_in_words)
         self.segment_panel = SegmentPanel(ui, self._input_volume, scheduler, self.tell)
         self.model_panel = ModelPanel(ui, self._open_model, self.tell)
+        self.advanced_panel = AdvancedPanel(ui, parameters, self.tell)
         self.annotate_panel = AnnotatePanel(ui, self.case_scene, self._editor, parameters, scheduler)
         self.review_panel = ReviewPanel(ui, self.case_scene, self._editor, parameters, self.tell)
         self._panels = (
@@ -82,7 +83,7 @@ class ModuleController:
             ConfidentPanel(ui, parameters, self.current_case, self.open_case, self.tell),
             self.segment_panel,
             self.model_panel,
-            AdvancedPanel(ui, parameters, self.tell),
+            self.advanced_panel,
         )
         self.setup_panel = SetupPanel(ui, finder, requirements)
         self._sample_maker = SampleMaker(self.setup_panel.launch, make_process)
@@ -150,10 +151,10 @@ class ModuleController:
             self.tell(text)
 
         def make() -> None:
+            self.project_panel.set_activity(_("Making up volumes in {folder}...").format(folder=folder))
             self._sample_maker.cancel()
             self._sample_maker.make(folder, done, failed)
 
-        self.project_panel.set_activity(_("Making up volumes in {folder}...").format(folder=folder))
         self.setup_panel.when_ready(make)
 
     def close_project(self, at_exit: bool = False) -> None:
@@ -224,6 +225,11 @@ class ModuleController:
         """The scene is about to be closed: an edited annotation goes into the project as work in progress."""
         if self.editor is not None:
             self.editor.on_scene_start_close()
+
+    def on_scene_changed(self) -> None:
+        """The scene was closed, or another one was loaded into it: what it holds of ours is not what it was."""
+        self.advanced_panel.scene_changed()
+        self.annotate_panel.follow_case()
 
     def _close_case_for_a_change(self) -> Callable[[], None]:
         """Close the open case; the result opens it again."""

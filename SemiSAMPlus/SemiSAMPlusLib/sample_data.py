@@ -121,7 +121,7 @@ def _open_project(source: Any = None) -> None:
     import slicer
 
     slicer.util.selectModule("SemiSAMPlus")
-    slicer.modules.SemiSAMPlusWidget.controller.make_sample_project(default_folder())
+    slicer.modules.SemiSAMPlusWidget.controller.project_panel.make_sample_project(default_folder())
 
 
 def _load_volume(source: Any = None) -> None:

@@ -11,10 +11,26 @@ import numpy as np
 from semisam.files.volume_files import write_image
 from semisam.project import Project
 from semisam.segments import parse_segments
+from semisam.specialists.plan import Plan
 from semisam.volumes import Geometry, Volume
 
 SEGMENTS = ("head", "tail")
 SHAPE = (20, 24, 22)
+
+# So small that a step of training takes a moment, also beside other work.
+SMALL_PLAN = Plan(
+    segments=SEGMENTS,
+    modality="MR or other",
+    working_spacing=(1.5, 1.2, 1.0),
+    patch=(16, 16, 16),
+    channels=(4, 8, 8),
+    strides=((2, 2, 2), (2, 2, 2)),
+    intensity={"mean": 0.0, "std": 1.0, "low": 0.0, "high": 1.0},
+    device="cpu",
+    bfloat16=False,
+    threads=1,
+    memory_mb=1000,
+)
 
 
 def make_images(folder: Path, count: int, shape: tuple[int, int, int] = SHAPE) -> list[Path]:

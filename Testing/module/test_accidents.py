@@ -208,6 +208,24 @@ def test_a_folder_that_cannot_be_written_is_told_and_nothing_is_lost(widget: Any
     assert host.process_events(until=lambda: state_of(session, "case4") == "in work", timeout=30)
 
 
+def test_a_segmentation_that_was_chosen_elsewhere_gets_no_strokes_of_the_open_case(widget: Any, session: Any) -> None:
+    import slicer
+
+    editor, scene = widget.ui.segmentEditor, slicer.mrmlScene
+    widget.controller.open_case("case4")
+    other = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "another one")
+    for node in (other, None):
+        editor.setSegmentationNode(node)  # as in the module Segment Editor
+        widget.exit()
+        widget.enter()
+        assert editor.segmentationNode() is widget.controller.case_scene.annotation
+        assert editor.sourceVolumeNode() is widget.controller.case_scene.volume
+        editor.setSegmentationNode(node)  # as a scene that is loaded does
+        scene.InvokeEvent(scene.EndImportEvent)
+        assert editor.segmentationNode() is widget.controller.case_scene.annotation
+    editor.setSegmentationNode(widget.controller.case_scene.annotation)
+
+
 def test_the_project_folder_vanishes(widget: Any, session: Any, host: Any, tmp_path: Path) -> None:
     controller = widget.controller
     controller.open_case("case4")

@@ -34,6 +34,25 @@ def test_every_choice_reaches_the_engine(widget: Any) -> None:
     )
 
 
+def test_the_list_of_generalists_follows_the_scene(widget: Any, host: Any, tmp_path: Path) -> None:
+    import qt
+    import slicer
+
+    session = open_project(widget, host, make_project(tmp_path / "project", make_images(tmp_path / "images", 1)).path)
+    assert host.process_events(until=lambda: session.generalists.known, timeout=30)
+
+    def checked() -> set[str]:
+        names = [info.name for info in session.generalists.known if info.at_hand]
+        return {name for name in names if item_of(widget, name).checkState() == qt.Qt.Checked}
+
+    everything = checked()
+    widget._parameterNode.generalists = ["nano"]
+    assert checked() == {"nano"} < everything
+    slicer.mrmlScene.Clear(0)
+    host.process_events()
+    assert widget.controller.training_options().generalist == "auto" and checked() == everything
+
+
 def test_unless_chosen_the_working_spacing_comes_from_the_data(widget: Any) -> None:
     assert widget.ui.spacingBox.text == "chosen from the data"
     assert widget.controller.training_options().spacing == 0.0

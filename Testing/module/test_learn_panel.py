@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from small_study import make_images, make_project, open_project
+from small_study import SMALL_PLAN, make_images, make_project, open_project
 
 
 @pytest.fixture
@@ -75,6 +76,34 @@ def test_the_device_is_told_as_the_engine_found_it(widget: Any, session: Any, ho
         session.devices = devices
         widget.controller.show()
         assert label.text.endswith(f"on {expected}.")
+
+
+def test_network_and_spacing_are_those_that_the_project_has_learned_with(
+    widget: Any, host: Any, click: Callable[[Any], None], tmp_path: Path
+) -> None:
+    import slicer
+
+    ui, images = widget.ui, make_images(tmp_path / "some", 3)
+    project = make_project(tmp_path / "learned", images, annotated=1)
+    replace(SMALL_PLAN, network="vnet", chosen_spacing=1.25).save(project.models_dir / "plan.json")
+    session = open_project(widget, host, project.path)
+    assert (ui.networkBox.currentText, ui.spacingBox.value) == ("vnet", 1.25)
+    widget.controller.open_case("case1")
+    slicer.mrmlScene.Clear(0)  # with the parameter node in it
+    host.process_events()
+    assert (ui.networkBox.currentText, ui.spacingBox.value) == ("vnet", 1.25)
+
+    session.model = "specialist-0001"
+    ui.networkBox.setCurrentText("unet")
+    session.cases_changed.emit([])
+    assert ui.networkBox.currentText == "unet"
+    host.dialogs.answers.append(False)
+    click(ui.learnButton)
+    (question,) = host.dialogs.texts("confirmOkCancelDisplay")
+    assert "vnet and voxels of 1.25 mm" in question and not session.jobs.training.active
+
+    open_project(widget, host, make_project(tmp_path / "untrained", images, annotated=1).path)
+    assert (ui.networkBox.currentText, ui.spacingBox.value) == ("unet", 0.0)
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from small_study import make_images, make_project, open_project
+
 
 def source(name: str) -> Any:
     import slicer
@@ -122,6 +124,19 @@ def test_sample_data_opens_the_project_in_the_module(widget: Any, host: Any, doc
         until=lambda: controller.session is not None and controller.session.state.value == "open", timeout=60
     )
     assert controller.session.project == documents / "SemiSAM+ example"
+
+
+def test_sample_data_does_not_end_a_training_without_asking(
+    widget: Any, host: Any, documents: Path, tmp_path: Path
+) -> None:
+    from SemiSAMPlusLib.training import TrainingState
+
+    session = open_project(widget, host, make_project(tmp_path / "project", make_images(tmp_path / "images", 1)).path)
+    session.jobs.training.go(TrainingState.STARTING)
+    chosen = source("SemiSAMPlusProject")
+    host.dialogs.answers.append(False)
+    chosen.keywords["customDownloader"](chosen)
+    assert len(host.dialogs.texts("confirmOkCancelDisplay")) == 1 and widget.controller.session is session
 
 
 def test_sample_data_loads_a_volume_that_is_no_case(widget: Any, host: Any, documents: Path) -> None:

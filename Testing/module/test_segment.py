@@ -19,33 +19,16 @@ import pytest
 from semisam.files.volume_files import read_image, read_mask
 from semisam.model_file import read_model
 from semisam.segments import parse_segments
-from semisam.specialists.plan import Plan
-from small_study import SEGMENTS, make_images, make_project, open_project
+from small_study import SEGMENTS, SMALL_PLAN, make_images, make_project, open_project
 
 Click = Callable[[Any], None]
-
-
-# So small that a step of training takes a moment, also beside other work.
-PLAN = Plan(
-    segments=SEGMENTS,
-    modality="MR or other",
-    working_spacing=(1.5, 1.2, 1.0),
-    patch=(16, 16, 16),
-    channels=(4, 8, 8),
-    strides=((2, 2, 2), (2, 2, 2)),
-    intensity={"mean": 0.0, "std": 1.0, "low": 0.0, "high": 1.0},
-    device="cpu",
-    bfloat16=False,
-    threads=1,
-    memory_mb=1000,
-)
 
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     project = make_project(folder / "a" / "project", make_images(folder / "images", 4), annotated=2)
-    PLAN.save(project.models_dir / "plan.json")
+    SMALL_PLAN.save(project.models_dir / "plan.json")
     options = ["--steps", "150", "--generalist", "none", "--framework", "supervised", "--device", "cpu"]
     # In a process of its own: the module's tests notice torch in theirs. On one core, as small steps are fastest there.
     command = [sys.executable, "-m", "semisam", "train", str(project.path), *options]

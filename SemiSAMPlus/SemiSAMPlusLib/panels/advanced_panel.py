@@ -13,6 +13,8 @@ import slicer
 from ..buttons import allow
 from ..generalists import GeneralistInfo
 from ..i18n import _
+from ..jobs import LearnedWith
+from ..parameter_node import NETWORKS
 from ..project_session import ProjectSession
 from ..signals import Signal
 from ..worker_messages import Event, WorkerError
@@ -33,6 +35,8 @@ class AdvancedPanel(Panel):
         self._parameters, self._tell = parameters, tell
         self._activity = self._news = ""
         self._filling = False
+        self._listed: list[str] = []  # the choice of generalists that the list shows
+        self._followed: LearnedWith | None = None
         ui.generalistsList.connect("itemChanged(QListWidgetItem*)", self._on_chosen)
         ui.generalistsList.connect("itemSelectionChanged()", self._on_selected)
         ui.addWeightsButton.connect("clicked(bool)", self._on_add)
@@ -44,13 +48,34 @@ class AdvancedPanel(Panel):
         super().set_session(session)
         self._fill()
 
+    def scene_changed(self) -> None:
+        """The parameter node is not what it was: the scene was closed, or another one was loaded into it."""
+        self._followed = None
+        self.show()
+
     def show(self) -> None:
-        """Bring the button and the words below the list up to date; the list changes with the engine only."""
+        """Bring the choices, the button and the words below the list up to date."""
         ui = self._ui
+        self._follow_project()
+        if self._chosen() != self._listed:
+            self._fill()
         allow(ui.addWeightsButton, self._why_not() or self._why_no_weights())
         ui.weightsBar.visible = bool(self._activity)
         ui.weightsLabel.text = self._activity or self._news
         ui.weightsLabel.visible = bool(ui.weightsLabel.text)
+
+    def _follow_project(self) -> None:
+        """Network and spacing are those that the project has learned with, until somebody chooses others.
+
+        Another choice makes learning start anew, so the one of a new scene or of the project before must not stand.
+        """
+        session, parameters = self._opened, self._parameters()
+        if session is None or parameters is None or session.learned_with == self._followed:
+            return
+        self._followed = session.learned_with
+        found = self._followed or LearnedWith(NETWORKS[0], 0.0)
+        if found.network in NETWORKS:
+            parameters.network, parameters.workingSpacing = found.network, found.spacing
 
     def _why_no_weights(self) -> str | None:
         if self._activity:
@@ -70,10 +95,14 @@ class AdvancedPanel(Panel):
 
     # The list ---------------------------------------------------------------------------------------------------------
 
+    def _chosen(self) -> list[str]:
+        parameters = self._parameters()
+        return [] if parameters is None else list(parameters.generalists)
+
     def _fill(self) -> None:
         known = () if self._session is None else self._session.generalists.known
-        parameters, widget, selected = self._parameters(), self._ui.generalistsList, self._selected_name()
-        chosen = list(parameters.generalists) if parameters is not None else []
+        widget, selected = self._ui.generalistsList, self._selected_name()
+        chosen = self._listed = self._chosen()
         grey = qt.QBrush(widget.palette.color(qt.QPalette.Disabled, qt.QPalette.Text))
         self._filling = True
         widget.clear()
@@ -102,7 +131,8 @@ class AdvancedPanel(Panel):
         ours = [item for item in items if _name(item) in at_hand]
         checked = [_name(item) for item in ours if item.checkState() == qt.Qt.Checked]
         # All of them is the same as no choice: what comes with an update teaches as well.
-        parameters.generalists = [] if len(checked) == len(ours) else checked or ["none"]
+        self._listed = [] if len(checked) == len(ours) else checked or ["none"]
+        parameters.generalists = self._listed
 
     def _on_selected(self) -> None:
         if not self._filling:

@@ -52,11 +52,22 @@ class AnnotatePanel(Panel):
     def case_opened(self) -> None:
         """Another case is open, or none."""
         self._prompts.end()
-        editor, annotation = self._ui.segmentEditor, self._case_scene.annotation
-        editor.setSegmentationNode(annotation)
-        if annotation is not None:
-            editor.setSourceVolumeNode(self._case_scene.volume)
+        self._edit(self._case_scene.annotation)
         self.show()
+
+    def follow_case(self) -> None:
+        """See to it that the editor has a mask of the open case in hand. Its node is that of the module Segment Editor,
+        where another one can be chosen, and a scene that is loaded brings a choice of its own."""
+        annotation, proposal = self._case_scene.annotation, self._case_scene.proposal
+        shown = self._ui.segmentEditor.segmentationNode()
+        if annotation is not None and (shown is None or shown not in (annotation, proposal)):
+            self._edit(annotation)
+
+    def _edit(self, node: Any) -> None:
+        editor = self._ui.segmentEditor
+        editor.setSegmentationNode(node)
+        if node is not None:
+            editor.setSourceVolumeNode(self._case_scene.volume)
 
     def connect_editor(self) -> None:
         """The embedded editor goes on with the selection of the module Segment Editor: they share one node."""
@@ -72,6 +83,7 @@ class AnnotatePanel(Panel):
 
     def enter(self) -> None:
         """The module is opened."""
+        self.follow_case()
         self._ui.segmentEditor.installKeyboardShortcuts()
 
     def exit(self) -> None:

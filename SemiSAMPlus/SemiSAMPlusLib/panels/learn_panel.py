@@ -146,8 +146,22 @@ class LearnPanel(Panel):
             return
         if self._session.jobs.training.active:
             self._session.jobs.stop_training()
-        else:
+            return
+        question = self._what_is_given_up()
+        if question is None or slicer.util.confirmOkCancelDisplay(question):
             self._session.jobs.train(self._options())
+
+    def _what_is_given_up(self) -> str | None:
+        """A question where the choices under "Advanced" give up a network that has learned."""
+        session, options = self._session, self._options()
+        before = None if session is None or session.model is None else session.learned_with
+        if before is None or (options.network, options.spacing) == (before.network, before.spacing):
+            return None
+        size = _("voxels of {spacing} mm").format(spacing=f"{before.spacing:g}")
+        return _(
+            "This project has learned with {network} and {size}. Network or voxel size are others now, so learning "
+            "starts anew; the model that there is goes to the folder models/previous of the project."
+        ).format(network=before.network, size=size if before.spacing else _("voxels chosen from the data"))
 
     def _on_curves(self, checked: bool = False) -> None:
         self._draw()

@@ -78,6 +78,11 @@ class ProjectPanel(Panel):
         """Add image files and DICOM folders as cases, named like them."""
         self._adding.add_files(paths)
 
+    def make_sample_project(self, folder: Path) -> None:
+        """Make a project to try with, and open it, unless the user wants to stay with the open one."""
+        if self._may_leave():
+            self._make_sample_project(folder)
+
     def _project_in_words(self) -> str:
         session = self._session
         if session is None:
@@ -167,7 +172,7 @@ class ProjectPanel(Panel):
     def _on_try(self, checked: bool = False) -> None:
         folder = ask_for_folder(default_folder(), self._ui.tryButton)
         if folder is not None:
-            self._make_sample_project(folder)
+            self.make_sample_project(folder)
 
 
 def _is_project(folder: Path) -> bool:

@@ -69,6 +69,7 @@ class Store:
             "revision": project.revision,
             "segments": [segment.to_dict() for segment in project.segments],
             "model": project.model_name,
+            "plan": _choices(project),
             "suggested": kept_order(project.cache_dir),
             "counts": Counter(case["state"] for case in cases),
             "cases": cases,
@@ -178,6 +179,18 @@ def describe_case(project: Project, case: Case) -> dict[str, Any]:
             "provenance": proposal.provenance,
         },
     }
+
+
+def _choices(project: Project) -> dict[str, Any] | None:
+    """What a person chose for the network that learns, or was left to the program; None before the first training."""
+    from semisam.errors import PlanError
+    from semisam.specialists.plan import Plan
+
+    try:
+        plan = Plan.load(project.models_dir / "plan.json")
+    except PlanError:  # there is none, or training will say what is wrong with it
+        return None
+    return {"network": plan.network, "spacing": plan.chosen_spacing}
 
 
 def _author(request: Request) -> str:
