@@ -155,6 +155,7 @@ class CaseEditor:
         """The annotation is done: it is learned from now on."""
         case = self._current()
         if case is not None:
+            self.scene.bring_back_segments(finished=True)
             self.scene.finish_annotation()
             self._save(case, "annotated", on_done)
 
@@ -172,6 +173,7 @@ class CaseEditor:
         case = self._current()
         if case is None:
             return False
+        self.scene.bring_back_segments(case.finished)
         as_proposed = not self.scene.proposal_changed and not self.scene.annotation_changed
         before = self.scene.snapshot()
         if not self.scene.accept(names):
@@ -192,6 +194,7 @@ class CaseEditor:
         case = self._current()
         if case is None:
             return False
+        self.scene.bring_back_segments(finished=False)
         before = self.scene.snapshot()
         if not self.scene.accept(names, SegmentStatus.IN_PROGRESS):
             return False
@@ -311,7 +314,12 @@ class CaseEditor:
         case = self._current()
         if case is None or not self.scene.annotation_changed:
             return False
-        self._send(case, case.work)
+        self.scene.bring_back_segments(case.finished)
+        taken_back = case.finished and self._work() != "annotated"
+        self._send(case, "in work" if taken_back else case.work)
+        if taken_back:  # by the editor's own Undo, which knows nothing of projects
+            text = _("{case} is in work again: Undo took back that it was finished. Finish it when it is done.")
+            self.failed.emit(WorkerError("project", text.format(case=case.name)))
         return True
 
     def _save(self, case: CaseInfo, state: str, on_done: _CaseCallback | None = None) -> None:
@@ -400,6 +408,7 @@ class CaseEditor:
             return
         try:
             self.scene.load_annotation(None if case.annotation is None else case.annotation.path)
+            self.scene.show_progress(case)
         except MaskFileError as error:
             self._tell(error)
 

@@ -21,6 +21,7 @@ from SemiSAMPlusLib.cases import CaseInfo, CaseList, MaskInfo
 from SemiSAMPlusLib.pending import PendingAnnotations
 from SemiSAMPlusLib.scene.case_scene import CaseScene
 from SemiSAMPlusLib.scene.mask_files import MaskFileError
+from SemiSAMPlusLib.scene.segments import find_segment
 from SemiSAMPlusLib.signals import Signal
 from SemiSAMPlusLib.worker_messages import WorkerError
 from test_case_scene import NAMES, SEGMENTS, case, labels, paint, voxels
@@ -87,6 +88,7 @@ def test_closing_an_untouched_case_sends_nothing(editor: CaseEditor, session: Se
 @pytest.mark.parametrize("state", ["in work", "annotated"])
 def test_closing_a_case_keeps_its_edits(editor: CaseEditor, session: Session, state: str) -> None:
     session.cases.put(dataclasses.replace(session.cases.get("a"), state=state))
+    editor.open("a")
     paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
     editor.close()
     assert session.asked == [("annotate", "a", state)]
@@ -145,6 +147,33 @@ def test_undo_brings_the_annotation_back_also_after_later_edits(editor: CaseEdit
     assert not voxels(editor.scene.annotation, "head", volume).any()
     assert voxels(editor.scene.annotation, "tail", volume).sum() == 8
     assert session.asked[-1] == ("take back", "proposed") and not editor.undo()
+
+
+def test_an_undo_of_the_editor_that_takes_back_an_accept_is_not_learned_from(
+    editor: CaseEditor, session: Session
+) -> None:
+    told: list[WorkerError] = []
+    editor.failed.connect(told.append)
+    editor.accept()
+    session.put(dataclasses.replace(session.cases.get("a"), state="accepted"))
+    assert editor.scene.undo() and not voxels(editor.scene.annotation, "head", editor.scene.volume).any()
+    editor.close()
+    assert session.asked[-1] == ("annotate", "a", "in work") and "a is in work again" in told[0].text
+
+
+def test_a_segment_that_was_removed_is_there_again_for_what_is_accepted(editor: CaseEditor, session: Session) -> None:
+    scene = editor.scene
+    scene.annotation.GetSegmentation().RemoveSegment(find_segment(scene.annotation, "tail"))
+    assert editor.accept()
+    assert voxels(scene.annotation, "tail", scene.volume).any() and session.asked == [("annotate", "a", "annotated")]
+    session.put(dataclasses.replace(session.cases.get("a"), state="accepted"))
+    # A person says so that this case has none; it is finished nevertheless.
+    scene.annotation.GetSegmentation().RemoveSegment(find_segment(scene.annotation, "tail"))
+    editor.close()
+    assert session.asked[-1] == ("annotate", "a", "annotated")
+    editor.open("a")
+    assert voxels(scene.annotation, "head", scene.volume).any()
+    assert not voxels(scene.annotation, "tail", scene.volume).any()
 
 
 def test_a_newer_proposal_is_shown_unless_the_old_one_was_edited(

@@ -25,6 +25,7 @@ from SemiSAMPlusLib.scene.nodes import Logics
 from SemiSAMPlusLib.scene.preview import PromptPreview
 from SemiSAMPlusLib.scene.segments import (
     SegmentStatus,
+    add_segment,
     find_segment,
     read_segment,
     segment_ids,
@@ -372,6 +373,55 @@ def test_damaged_masks_are_told_in_words(scene: Any, tmp_path: Path, compressed:
     path.write_bytes(whole)
     case_scene.open(bad, SEGMENTS)
     assert voxels(case_scene.proposal, "tail", case_scene.volume).any()
+
+
+def test_a_segment_that_somebody_made_as_a_help_takes_no_other_ones_place(scene: Any, tmp_path: Path) -> None:
+    case_scene = CaseScene(scene)
+    case_scene.open(case(tmp_path), SEGMENTS)
+    case_scene.accept()
+    volume, everywhere = case_scene.volume, (slice(0, 12), slice(0, 16), slice(0, 20))
+    before = {name: voxels(case_scene.annotation, name, volume) for name in NAMES.values()}
+    add_segment(case_scene.annotation, "a help", (1, 2, 3))
+    paint(case_scene.annotation, "a help", everywhere, volume)  # over the others: in a layer of its own
+    case_scene.save_annotation(tmp_path / "with.seg.nrrd")
+    case_scene.close()
+    case_scene.open(case(tmp_path), SEGMENTS)
+    case_scene.load_annotation(tmp_path / "with.seg.nrrd")
+    for name, expected in before.items():
+        assert np.array_equal(voxels(case_scene.annotation, name, case_scene.volume), expected)
+
+
+def test_a_mask_from_before_a_segment_was_renamed_finds_its_segment(scene: Any, tmp_path: Path) -> None:
+    case_scene = CaseScene(scene)
+    case_scene.open(case(tmp_path), SEGMENTS)
+    case_scene.accept()
+    case_scene.save_annotation(tmp_path / "before.seg.nrrd")
+    case_scene.close()
+    renamed = (SegmentInfo(1, "Kopf", (200, 10, 20)), SEGMENTS[1])
+    case_scene.open(case(tmp_path), renamed)
+    case_scene.load_annotation(tmp_path / "before.seg.nrrd")
+    assert voxels(case_scene.annotation, "Kopf", case_scene.volume).sum() == (labels() == 1).sum()
+
+
+def test_what_is_drawn_on_a_volume_goes_with_it_under_a_transform(scene: Any, tmp_path: Path) -> None:
+    case_scene = CaseScene(scene)
+    case_scene.open(case(tmp_path), SEGMENTS)
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    case_scene.volume.SetAndObserveTransformNodeID(transform.GetID())
+    difference = case_scene.show_difference(True)
+    case_scene.volume.SetAndObserveTransformNodeID(None)
+    case_scene.volume.SetAndObserveTransformNodeID(transform.GetID())
+    for node in (case_scene.annotation, case_scene.proposal, difference):
+        assert node.GetTransformNodeID() == transform.GetID()
+    case_scene.volume.SetAndObserveTransformNodeID(None)
+    assert case_scene.annotation.GetTransformNodeID() is None
+
+
+def test_what_the_project_has_is_not_saved_with_the_scene(scene: Any, tmp_path: Path) -> None:
+    case_scene = CaseScene(scene)
+    case_scene.open(case(tmp_path), SEGMENTS)
+    assert not case_scene.proposal.GetSaveWithScene() and not case_scene.show_difference(True).GetSaveWithScene()
+    assert case_scene.annotation.GetSaveWithScene() and case_scene.volume.GetSaveWithScene()
 
 
 def test_saving_the_scene_cannot_write_into_the_project(scene: Any, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from ..cases import CaseInfo, SegmentInfo
 from ..i18n import _
 from .grids import Grid, Patch, bounding_box
@@ -21,6 +23,7 @@ from .segments import (
     find_segment,
     make_segmentation,
     read_segment,
+    segment_id_of,
     segment_ids,
     set_status,
     status_of,
@@ -61,6 +64,7 @@ class CaseScene:
         self._volume, self._annotation, self._proposal = NodeHandle(), NodeHandle(), NodeHandle()
         self._difference, self._uncertainty = NodeHandle(), NodeHandle()
         self._own_volume = True
+        self._observer = 0
         self._counters: dict[str, ChangeCounter] = {}
 
     @property
@@ -97,6 +101,7 @@ class CaseScene:
             self._own_volume = volume is None
             node = volume if volume is not None else load_image(self.logics, case.image, case.name)
             self._volume.set(node)
+            self._observer = node.AddObserver(slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_moved)
             show_in_slice_views(self.scene, node)
             self._make_annotation(case)
             self._make_proposal(case)
@@ -129,16 +134,12 @@ class CaseScene:
         self.views.restore(None, self._segmentations())
 
     def _make_annotation(self, case: CaseInfo) -> None:
-        name = _("{case} annotation").format(case=case.name)
-        status = SegmentStatus.COMPLETED if case.finished else SegmentStatus.IN_PROGRESS
+        name, status = _("{case} annotation").format(case=case.name), SegmentStatus.IN_PROGRESS
         node = make_segmentation(self.logics, self.volume, name, self.segments, status, self.terminology)
         self._annotation.set(node)
         if case.annotation is not None:
             self._read(case.annotation.path, node)
-            for finished in case.annotation.finished_segments:
-                key = find_segment(node, finished)
-                if key is not None:
-                    set_status(node, key, SegmentStatus.COMPLETED)
+        self.show_progress(case)
         self._counters["annotation"] = ChangeCounter(node)
 
     def _make_proposal(self, case: CaseInfo) -> None:
@@ -148,6 +149,7 @@ class CaseScene:
         status = SegmentStatus.FLAGGED
         node = make_segmentation(self.logics, self.volume, name, self.segments, status, self.terminology)
         self._proposal.set(node)
+        node.SetSaveWithScene(False)  # the project has it
         self._read(case.proposal.path, node)
         # Outlines tell a proposal from the filled annotation below it.
         node.GetDisplayNode().SetAllSegmentsVisibility2DFill(False)
@@ -169,9 +171,19 @@ class CaseScene:
             self._remove(handle, role)
         self._difference.remove()
         self._uncertainty.remove()
+        if self.volume is not None:
+            self.volume.RemoveObserver(self._observer)
         if self._own_volume:
             self._volume.remove()
         self._volume.set(None)
+
+    def _on_moved(self, caller: Any, event: str) -> None:
+        """The volume was put under a transform, or taken from it: what is drawn on it goes with it."""
+        volume = self.volume
+        handles = (self._annotation, self._proposal, self._difference, self._uncertainty)
+        for node in (handle.get() for handle in handles):
+            if volume is not None and node is not None and node.GetTransformNodeID() != volume.GetTransformNodeID():
+                node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
 
     def _remove(self, handle: NodeHandle, role: str) -> None:
         node = handle.get()
@@ -221,6 +233,29 @@ class CaseScene:
             for key in segment_ids(node).values():
                 write_segment(node, key, Patch.empty(grid))
         self._settle("annotation")
+
+    def show_progress(self, case: CaseInfo) -> None:
+        """Mark the segments of the annotation that a person has finished."""
+        node, annotation = self.annotation, case.annotation
+        finished = {name.casefold() for name in (annotation.finished_segments if annotation is not None else ())}
+        for name, key in segment_ids(node).items() if node is not None else ():
+            done = case.finished or name.casefold() in finished
+            set_status(node, key, SegmentStatus.COMPLETED if done else SegmentStatus.IN_PROGRESS)
+
+    def bring_back_segments(self, finished: bool) -> None:
+        """Give the annotation empty segments for those of the project that were removed from it.
+
+        To remove one says that the case has no such structure. Without a segment nothing could be accepted into it.
+        """
+        node = self.annotation
+        if node is None:
+            return
+        status = SegmentStatus.COMPLETED if finished else SegmentStatus.IN_PROGRESS
+        for item in self.segments:
+            # One with the id and another name was renamed, which the engine will have something to say about.
+            if find_segment(node, item.name) is None and segment_id_of(item) not in segment_ids(node).values():
+                entry = self.terminology.get(item.name) or item.terminology
+                add_segment(node, item.name, item.color, status, entry, segment_id_of(item))
 
     def settle(self) -> None:
         """The annotation is now as the engine has it."""
@@ -309,6 +344,7 @@ class CaseScene:
         name = _("{case} difference").format(case=self.case.name)
         node = make_segmentation(self.logics, self.volume, name, (), SegmentStatus.NOT_STARTED)
         self._difference.set(node)
+        node.SetSaveWithScene(False)
         for label, color, voxels in (
             (_("Only in the proposal"), (60, 200, 90), only_proposed & ~only_annotated),
             (_("Only in the annotation"), (230, 60, 60), only_annotated & ~only_proposed),
@@ -327,6 +363,7 @@ class CaseScene:
             return None
         if node is None:
             node = load_overlay(self.logics, path, _("{case} uncertainty").format(case=self.case.name))
+            node.SetAndObserveTransformNodeID(self.volume.GetTransformNodeID())
             self._uncertainty.set(node)
         show_in_slice_views(self.scene, foreground=node)
         return node

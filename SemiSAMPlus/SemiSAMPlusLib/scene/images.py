@@ -46,6 +46,7 @@ def load_overlay(logics: Logics, path: Path, name: str) -> Any:
     """A scalar volume node for an overlay such as the uncertainty, from dark blue to yellow. Raises ImageError."""
     node = load_image(logics, path, name)
     node.SetAttribute(OVERLAY, "1")
+    node.SetSaveWithScene(False)
     display = node.GetScalarVolumeDisplayNode()
     if display is not None:
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")

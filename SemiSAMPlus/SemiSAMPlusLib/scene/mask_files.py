@@ -15,7 +15,7 @@ from ..cases import SegmentInfo
 from ..i18n import _
 from .grids import Grid, Patch, oriented_image, patch_of_image, to_vtk
 from .nrrd_check import is_whole_nrrd
-from .segments import find_segment, read_segment, segment_ids, write_segment
+from .segments import find_segment, read_segment, segment_id_of, segment_ids, write_segment
 
 _LABEL_MAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -25,7 +25,9 @@ class MaskFileError(Exception):
 
 
 def read_into(path: Path, node: Any, segments: Sequence[SegmentInfo], grid: Grid) -> None:
-    """Give the segments of ``node`` the voxels of a .seg.nrrd file, matched by name, or by value where it has none.
+    """Give the segments of ``node`` the voxels of a .seg.nrrd file.
+
+    They are matched by name; what has another name since, by its id; and what has none, by its value.
 
     The file is not remembered by the node: saving the scene must never write into a project. Raises MaskFileError.
     """
@@ -36,16 +38,32 @@ def read_into(path: Path, node: Any, segments: Sequence[SegmentInfo], grid: Grid
     storage.SetFileName(str(path))
     if not is_whole_nrrd(path) or not storage.ReadData(source):
         raise MaskFileError(_('The mask "{path}" cannot be read: it is missing or damaged.').format(path=path))
-    by_value = {item.value: item.name for item in segments}
-    segmentation = source.GetSegmentation()
-    for index in range(segmentation.GetNumberOfSegments()):
-        segment_id = segmentation.GetNthSegmentID(index)
-        segment = segmentation.GetSegment(segment_id)
-        target = find_segment(node, segment.GetName())
-        if target is None:
-            target = find_segment(node, by_value.get(segment.GetLabelValue(), ""))
+    for target, segment_id in _matched(source.GetSegmentation(), node, segments).items():
+        write_segment(node, target, read_segment(source, segment_id, grid))
+
+
+def _matched(source: Any, node: Any, segments: Sequence[SegmentInfo]) -> dict[str, str]:
+    """Id in ``node`` -> id in the segmentation ``source``.
+
+    A segment that is not the project's, such as one that somebody made as a help, matches none: its value says nothing,
+    for Slicer numbers the segments of each layer anew.
+    """
+    found: dict[str, str] = {}
+    ids = [source.GetNthSegmentID(index) for index in range(source.GetNumberOfSegments())]
+    for segment_id in ids:
+        target = find_segment(node, source.GetSegment(segment_id).GetName())
         if target is not None:
-            write_segment(node, target, read_segment(source, segment_id, grid))
+            found.setdefault(target, segment_id)
+    by_id = {segment_id_of(item): item.name for item in segments}
+    by_value = {item.value: item.name for item in segments}
+    for segment_id in (other for other in ids if other not in found.values()):
+        segment = source.GetSegment(segment_id)
+        nameless = segment.GetName() in (None, "", segment_id)
+        name = by_id.get(segment_id) or (by_value.get(segment.GetLabelValue()) if nameless else None)
+        target = find_segment(node, name or "")
+        if target is not None:
+            found.setdefault(target, segment_id)
+    return found
 
 
 def read_patch(path: Path, grid: Grid) -> Patch:

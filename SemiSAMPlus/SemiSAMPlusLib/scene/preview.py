@@ -16,6 +16,7 @@ from .segments import (
     replace_segment,
     segment_ids,
     set_status,
+    status_of,
     write_segment,
 )
 
@@ -84,7 +85,8 @@ class PromptPreview:
         self._undo.save(annotation)
         change = replace_segment if replace else add_to_segment
         change(annotation, segment_id, patch, overwrite_others=overwrite_others)
-        set_status(annotation, segment_id, SegmentStatus.IN_PROGRESS)
+        if status_of(annotation, segment_id) is SegmentStatus.NOT_STARTED:  # as the editor's effects do
+            set_status(annotation, segment_id, SegmentStatus.IN_PROGRESS)
         self.clear()
         return True
 

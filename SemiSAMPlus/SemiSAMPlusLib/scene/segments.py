@@ -43,8 +43,13 @@ def make_segmentation(
     put_in_study_of(volume, node)
     for item in segments:
         entry = (terminology or {}).get(item.name) or item.terminology
-        add_segment(node, item.name, item.color, status, entry, f"Segment_{item.value}")
+        add_segment(node, item.name, item.color, status, entry, segment_id_of(item))
     return node
+
+
+def segment_id_of(item: SegmentInfo) -> str:
+    """The id of a segment of the project, in nodes and mask files; it stays when the name changes."""
+    return f"Segment_{item.value}"
 
 
 def add_segment(
