@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -34,8 +36,10 @@ def images_in(folder: Path) -> list[Path]:
 def holds_dicom(folder: Path) -> bool:
     """Whether the first files of a folder are DICOM files."""
     try:
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        return any(_is_dicom(path) for path in files[:3])
+        # A series may have a thousand files, on a disk that is far away: no more of them are looked at than it takes.
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        files = (path for path in (folder / name for name in names) if path.is_file())
+        return any(_is_dicom(path) for path in islice(files, 3))
     except OSError:
         return False
 

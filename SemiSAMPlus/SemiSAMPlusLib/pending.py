@@ -60,11 +60,17 @@ class PendingAnnotations:
     def taken(self, pending: PendingAnnotation) -> None:
         """The engine has it: remove the file, unless it has been written anew since."""
         with suppress(OSError):
-            if _version(pending.path) == pending.version:
+            if self.is_current(pending):
                 pending.path.unlink()
                 for folder in (*(self._folder / state for state in _STATES), self._folder):
                     with suppress(OSError):
                         folder.rmdir()  # only when it is empty
+
+    def is_current(self, pending: PendingAnnotation) -> bool:
+        """Whether its file is there and is the one that was put; not after another one took its place."""
+        with suppress(OSError):
+            return _version(pending.path) == pending.version
+        return False
 
     def forget(self, case: str) -> None:
         """The person has taken back what waits of this case."""

@@ -16,7 +16,7 @@ from typing import Any
 from .cases import CaseInfo, CaseList, SegmentInfo
 from .generalists import Generalists
 from .i18n import _
-from .jobs import Client, ProjectJobs
+from .jobs import Client, LearnedWith, ProjectJobs
 from .pending import PendingAnnotation, PendingAnnotations
 from .signals import Signal, call_safely
 from .worker_client import ErrorCallback, EventCallback, WorkerRequest, WorkerState
@@ -67,6 +67,7 @@ class ProjectSession:
         self.segments: tuple[SegmentInfo, ...] = ()
         self.cases = CaseList()
         self.model: str | None = None  # the name of the trained model
+        self.learned_with: LearnedWith | None = None
         self.devices: dict[str, str] = {}  # device -> words, the best one first; empty until the engine has told them
         self.jobs = ProjectJobs(client, on_proposal=self._on_proposal, on_trained=self.refresh)
         self.jobs.failed.connect(lambda error: self.failed.emit(error))
@@ -162,13 +163,14 @@ class ProjectSession:
         try:
             segments = tuple(SegmentInfo.from_dict(item) for item in answer["segments"])
             cases = [CaseInfo.from_dict(item) for item in answer["cases"]]
+            learned_with = LearnedWith.from_dict(answer.get("plan"))
         except (KeyError, TypeError, ValueError) as error:
             _log.exception("The description of the project cannot be read.")
             text = _("The engine's description of the project cannot be understood ({reason}).").format(reason=error)
             self._on_open_failed(WorkerError("internal", text))
             return
-        before = self.segments, self.model
-        self.segments, self.model = segments, answer.get("model")
+        before = self.segments, self.model, self.learned_with
+        self.segments, self.model, self.learned_with = segments, answer.get("model"), learned_with
         self.revision = int(answer.get("revision", -1))
         changed = self.cases.replace_all(cases)
         reordered = self.cases.suggest(str(name) for name in answer.get("suggested") or ())
@@ -176,7 +178,7 @@ class ProjectSession:
         if opened:
             self.writable = os.access(self.project, os.W_OK)
         self._set_state(SessionState.OPEN)
-        if changed or opened or reordered or before != (self.segments, self.model):
+        if changed or opened or reordered or before != (self.segments, self.model, learned_with):
             self.cases_changed.emit(changed)
         if opened:
             self.client.request("status", on_done=self._on_status)
@@ -300,12 +302,17 @@ class ProjectSession:
                 text = _("Nothing can be learned from {case} yet: draw the structures on a slice, in full.")
                 self.failed.emit(WorkerError("project", text.format(case=case.name)))
 
+        def refused(error: WorkerError) -> None:
+            # A mask that was drawn anew, or taken back, while this request waited its turn is missed by nobody.
+            missed = self.pending.is_current(pending)
+            (on_error or self.failed.emit)(error if missed else WorkerError("cancelled", error.text))
+
         fields: dict[str, Any] = {"case": pending.case, "path": pending.path, "author": self.author}
         if pending.state == "in part":
             fields["unknown"] = "slices"
         else:
             fields["state"] = pending.state
-        return self._change("annotation-changed", fields, taken, on_error)
+        return self._change("annotation-changed", fields, taken, refused)
 
     def _send_waiting(self) -> None:
         with suppress(OSError):

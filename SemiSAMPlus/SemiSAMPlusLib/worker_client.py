@@ -79,7 +79,7 @@ class WorkerClient:
         make_process: ProcessFactory,
         scheduler: Scheduler,
         *,
-        kill: Callable[[list[int]], None] = kill_processes,
+        kill: Callable[..., None] = kill_processes,
     ) -> None:
         self.launch = launch
         self._make_process = make_process
@@ -154,7 +154,7 @@ class WorkerClient:
         if self.hello is not None and self.hello.pid and self.hello.pid != launcher:
             pids.append(self.hello.pid)  # the process may be a launcher that would leave its child behind
         process.kill()
-        self._kill_processes(pids)
+        self._kill_processes(pids, children=not jobs_may_save)
         self._end(WorkerState.STOPPED, WorkerError("cancelled", _("The engine was stopped.")))
 
     # Requests ---------------------------------------------------------------------------------------------------------

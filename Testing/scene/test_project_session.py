@@ -40,7 +40,7 @@ class Project:
     def __init__(self, loop: EventLoop, folder: Path) -> None:
         self.loop = loop
         self.processes: list[ScriptedProcess] = []
-        self.client = WorkerClient(Launch("python"), self._make, loop, kill=lambda pids: None)
+        self.client = WorkerClient(Launch("python"), self._make, loop, kill=lambda pids, **options: None)
         self.session = ProjectSession(folder, self.client, author="mk")
         self.changed: list[list[str]] = []
         self.session.cases_changed.connect(self.changed.append)
@@ -232,6 +232,18 @@ def test_a_mask_that_was_written_anew_meanwhile_stays(project: Project) -> None:
     path.write_bytes(b"a later mask")
     project.answer("annotation-changed", case=case("a", "annotated"), revision=2)
     assert path.read_bytes() == b"a later mask"
+
+
+def test_a_mask_that_was_replaced_or_taken_back_before_its_turn_is_missed_by_nobody(project: Project) -> None:
+    project.open(case("a"))
+    pending = project.session.pending
+    for state in ("in work", "annotated"):
+        pending.path("a", state).write_bytes(b"mask")
+        project.session.annotate("a", state)
+    for text in ("There is no such file.", "The disk is full."):
+        project.answer("annotation-changed", "error", kind="system", text=text)
+    assert [error.text for error in project.failures if not error.cancelled] == ["The disk is full."]
+    assert pending.path("a", "annotated").exists()
 
 
 def test_after_a_crash_the_waiting_mask_is_sent_again(project: Project) -> None:

@@ -45,8 +45,12 @@ class Stage:
         self.processes: list[ScriptedProcess] = []
         self.killed: list[int] = []
         self.states: list[WorkerState] = []
-        self.client = WorkerClient(Launch("python"), self._make, loop, kill=self.killed.extend)
+        self.client = WorkerClient(Launch("python"), self._make, loop, kill=self._kill)
         self.client.state_changed.connect(self.states.append)
+
+    def _kill(self, pids: list[int], *, children: bool = True) -> None:
+        self.killed += pids
+        self.children = children
 
     def _make(self) -> ScriptedProcess:
         self.processes.append(ScriptedProcess())
@@ -278,7 +282,7 @@ def test_at_exit_jobs_may_save_what_they_have(stage: Stage) -> None:
     training = Heard().ask(stage.client, "train")
     stage.say({"event": "started", "id": training.id, "pid": 5001})
     stage.client.kill(jobs_may_save=True)
-    assert stage.process.killed and stage.killed == [4712]
+    assert stage.process.killed and stage.killed == [4712] and not stage.children
 
 
 def test_stop_asks_first_and_kills_after_a_while(stage: Stage, loop: EventLoop, monkeypatch) -> None:

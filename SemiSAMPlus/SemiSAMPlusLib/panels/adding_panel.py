@@ -145,7 +145,8 @@ def _candidate(node: Any) -> Candidate:
     path = file_of_volume(node)
     if path is not None:
         return Candidate.of_path(path)
-    return Candidate(str(node.GetName()), write=lambda file: write_volume(node, file))
+    # To compress it would hold up the window for seconds.
+    return Candidate(str(node.GetName()), write=lambda file: write_volume(node, file, compressed=False))
 
 
 def _without_argument(action: Callable[[], None]) -> Callable[..., None]:
