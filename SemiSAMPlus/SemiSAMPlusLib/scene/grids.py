@@ -119,17 +119,17 @@ class Patch:
         """The same mask without empty borders, and without what lies beyond the grid."""
         import numpy as np
 
-        axes = []
-        for axis, (start, size, limit) in enumerate(zip(self.start, self.voxels.shape, self.grid.shape, strict=True)):
-            first, last = max(0, -start), min(size, limit - start)
+        voxels, corner = self.voxels, list(self.start)
+        # Axis by axis, so that the slow ones have little left to look at.
+        for axis, limit in enumerate(self.grid.shape):
             others = tuple(other for other in range(3) if other != axis)
-            used = np.flatnonzero(self.voxels.any(axis=others)) if self.voxels.size else np.array([], int)
-            used = used[(used >= first) & (used < last)]
+            used = np.flatnonzero(voxels.any(axis=others)) if voxels.size else np.array([], int)
+            used = used[(used >= -corner[axis]) & (used < limit - corner[axis])]
             if not len(used):
                 return Patch.empty(self.grid)
-            axes.append(slice(int(used[0]), int(used[-1]) + 1))
-        k, j, i = (start + part.start for start, part in zip(self.start, axes, strict=True))
-        return Patch(self.grid, (k, j, i), np.ascontiguousarray(self.voxels[tuple(axes)]))
+            voxels = voxels[(slice(None),) * axis + (slice(int(used[0]), int(used[-1]) + 1),)]
+            corner[axis] += int(used[0])
+        return Patch(self.grid, (corner[0], corner[1], corner[2]), np.ascontiguousarray(voxels))
 
     def onto(self, grid: Grid) -> Patch:
         """The mask on another grid: voxel by voxel where the axes are parallel, else the nearest voxels."""
@@ -220,8 +220,8 @@ def oriented_image(patch: Patch) -> Any:
     return image
 
 
-def patch_of_image(image: Any, grid: Grid) -> Patch:
-    """The voxels that are not 0 of a vtkOrientedImageData, on ``grid``."""
+def patch_of_image(image: Any, grid: Grid, value: int | None = None) -> Patch:
+    """The voxels of a vtkOrientedImageData that are ``value``, or without one those that are not 0, on ``grid``."""
     from vtk.util.numpy_support import vtk_to_numpy
 
     i0, i1, j0, j1, k0, k1 = image.GetExtent()
@@ -229,7 +229,8 @@ def patch_of_image(image: Any, grid: Grid) -> Patch:
         return Patch.empty(grid)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(k1 - k0 + 1, j1 - j0 + 1, i1 - i0 + 1) != 0
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(k1 - k0 + 1, j1 - j0 + 1, i1 - i0 + 1)
+    voxels = voxels != 0 if value is None else voxels == value
     # The extent counts from the matrix's origin, so the grid of the image may be taken as large as that of the volume.
     return Patch(Grid(grid.shape, from_vtk(matrix)), (k0, j0, i0), voxels).onto(grid)
 
