@@ -25,10 +25,13 @@ PROBE_SECONDS, THOROUGH_SECONDS = 60.0, 240.0
 _OLDEST = (3, 11)
 
 # Looks without importing, because torch takes seconds; after an installation (thorough) it does import. Metadata and
-# folder are both asked for, since a broken installation of torch often leaves one of them behind.
+# folder are both asked for, since a broken installation of torch often leaves one of them behind. PythonSlicer is a
+# launcher, and one that does not pass its standard input on is of no use: the engine would hear nothing.
 _PROBE = """
-import importlib, importlib.metadata as metadata, importlib.util as util, json, sys, sysconfig
-found, reasons = {}, {}
+import importlib, importlib.metadata as metadata, importlib.util as util, json, os, sys, sysconfig, threading
+found, reasons, heard = {}, {}, []
+listening = threading.Thread(target=lambda: heard.append(sys.stdin.readline()), daemon=True)
+listening.start()
 for name in sys.argv[2:]:
     try:
         spec = util.find_spec(name)
@@ -50,12 +53,15 @@ for name in sys.argv[2:]:
         except BaseException as error:
             found[name] = "broken"
             reasons[name] = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+listening.join(5)
 print("PROBE " + json.dumps({
+    "hears": bool(heard and heard[0]),
     "version": sys.version_info[:3],
     "packages": found,
     "reasons": reasons,
     "site": sysconfig.get_path("purelib"),
-}))
+}), flush=True)
+os._exit(0)  # a thread that waits for input would hold up the end
 """
 
 
@@ -68,6 +74,7 @@ class PythonProbe:
     problem   why it cannot run at all, in words; else empty
     site      the folder of its packages
     reasons   package -> why it cannot be imported, for those that are "broken", as far as that was tried
+    deaf      what is written to it does not arrive
     """
 
     program: str
@@ -77,6 +84,7 @@ class PythonProbe:
     problem: str = ""
     site: str = ""
     reasons: Mapping[str, str] | None = None
+    deaf: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -238,8 +246,11 @@ class PythonFinder:
         program, source = remaining[0]
 
         def probed(probe: PythonProbe) -> None:
+            behind = _behind_launcher(program) if probe.deaf else None
             if probe.usable:
                 call_safely(on_found, probe)
+            elif behind is not None:
+                self._next([(behind, source), *remaining[1:]], probes, on_found, on_nothing)
             else:
                 self._next(remaining[1:], [*probes, probe], on_found, on_nothing)
 
@@ -270,6 +281,7 @@ class _Probing:
         way = "thorough" if self._finder.thorough else "quick"
         self._deadline = scheduler.call_later(THOROUGH_SECONDS if self._finder.thorough else PROBE_SECONDS, too_slow)
         process.start(Launch(self._program, ("-c", _PROBE, way, *PACKAGES), environment), self)
+        process.write(b"Do you hear me?\n")
 
     def on_output(self, data: bytes) -> None:
         self._output += data
@@ -299,7 +311,10 @@ class _Probing:
     def _read(self, answer: dict) -> PythonProbe:
         python = tuple(int(part) for part in answer["version"])
         versions = {str(name): str(version) for name, version in answer["packages"].items()}
-        problem = ""
+        deaf, problem = answer.get("hears") is False, ""
+        if deaf:
+            problem = _('"{program}" hears nothing of what is written to it: set {variable} to another Python.')
+            problem = problem.format(program=self._program, variable=VARIABLE)
         if python < _OLDEST:
             problem = _('"{program}" is Python {version}; the engine needs {oldest} or newer.').format(
                 program=self._program,
@@ -308,7 +323,7 @@ class _Probing:
             )
         reasons = {str(name): str(reason) for name, reason in answer.get("reasons", {}).items()}
         site = str(answer.get("site", ""))
-        return PythonProbe(self._program, self._source, python, versions, problem, site, reasons)
+        return PythonProbe(self._program, self._source, python, versions, problem, site, reasons, deaf)
 
     def _tell(self, probe: PythonProbe) -> None:
         if self._deadline is not None:
@@ -326,6 +341,12 @@ def _summary(probes: Sequence[PythonProbe]) -> str:
         )
         return text.format(variable=VARIABLE, packages=", ".join(PACKAGES))
     return "\n".join(probe.text() for probe in probes)
+
+
+def _behind_launcher(program: str) -> str | None:
+    """The interpreter that a PythonSlicer starts; the environment of the running Slicer has what it needs."""
+    real = Path(program).with_name("python-real" + Path(program).suffix)
+    return str(real) if real.is_file() else None
 
 
 def python_slicer_path() -> str | None:

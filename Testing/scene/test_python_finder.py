@@ -92,6 +92,21 @@ def test_a_real_python_tells_its_packages_without_importing_them(loop: EventLoop
     assert probes[0].versions["pytest"] == pytest.__version__ and probes[0].missing == ["no_such_package"]
 
 
+def test_a_launcher_that_does_not_pass_on_what_is_written_to_it_is_gone_round(
+    loop: EventLoop, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(python_finder, "PACKAGES", ("pytest",))
+    monkeypatch.setattr(python_finder, "_PROBE", python_finder._PROBE.replace("join(5)", "join(0.5)"))
+    launcher, real = tmp_path / "PythonSlicer", tmp_path / "python-real"
+    launcher.write_text(f'#!/bin/sh\n/bin/sleep 1 | "{sys.executable}" "$@"\n')
+    launcher.chmod(0o755)
+    text, (probe,) = find(loop, {"PATH": ""}, str(launcher))
+    assert probe.deaf and "hears nothing" in text
+    real.symlink_to(sys.executable)
+    assert find(loop, {"PATH": ""}, str(launcher)).program == str(real)
+    assert find(loop, {"PATH": ""}, sys.executable).program == sys.executable
+
+
 def test_another_python_sees_nothing_of_slicers_libraries() -> None:
     current = {"PYTHONHOME": "/slicer", "LD_LIBRARY_PATH": "/slicer/lib", "PYTHONPATH": "/slicer/py", "HOME": "/h"}
     hidden = engine_environment("SEMISAMPLUS_PYTHON", current)
