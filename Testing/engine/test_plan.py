@@ -125,6 +125,30 @@ def test_a_plan_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "left lung", "Right kidney", "kidney_left", "hip-right", "Kidney-L", "LeftKidney", "kidneyR", "LKidney",
+        "rib7L", "lung (left)", "femur.rt", "LT HIP", "hip_left2", "HIP_LEFT2", "Niere links", "linke Niere",
+        "Rechter Hoden", "rein gauche", "poumonDroit", "riñón izquierdo", "pulmón_derecho", "rene destro",
+        "polmone sinistro", "rim direito", "mama esquerda",
+    ],
+)  # fmt: skip
+def test_what_has_a_side_is_not_mirrored_however_it_is_spelled(name: str, tmp_path: Path) -> None:
+    plan = make_plan(fingerprint((35, 51, 35), (1.0, 1.0, 1.0)), CPU, ("organ", name))
+    assert not plan.mirror
+    # Nor by a plan that was made when not all spellings were known.
+    replace(plan, mirror=True).save(tmp_path / "plan.json")
+    assert not Plan.load(tmp_path / "plan.json").mirror
+
+
+@pytest.mark.parametrize("name", ["liver", "cleft", "brightness", "L5", "vertebraL1", "LV", "Leber", "lrp"])
+def test_what_has_no_side_is_mirrored(name: str, tmp_path: Path) -> None:
+    plan = make_plan(fingerprint((35, 51, 35), (1.0, 1.0, 1.0)), CPU, (name,))
+    plan.save(tmp_path / "plan.json")
+    assert plan.mirror and Plan.load(tmp_path / "plan.json").mirror
+
+
+@pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"schema": 99}', '{"nonsense": 1}'],
     ids=["empty", "list", "nothing", "newer", "unknown"],

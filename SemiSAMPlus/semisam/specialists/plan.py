@@ -16,6 +16,7 @@ from semisam.errors import PlanError, UsageError
 from semisam.files.atomic import write_json
 from semisam.specialists.fingerprint import Fingerprint
 from semisam.specialists.hardware import Hardware
+from semisam.specialists.sides import are_sided
 from semisam.specialists.sizes import DEFAULT_NETWORK, NETWORKS, check_network
 
 SCHEMA = 1
@@ -100,6 +101,8 @@ class Plan:
         for key in ("segments", "working_spacing", "patch", "channels"):
             values[key] = tuple(values[key])
         values["strides"] = tuple(tuple(stride) for stride in values["strides"])
+        if are_sided(values["segments"]):  # not all names of sides were known when older plans were made
+            values["mirror"] = False
         return cls(**values)
 
     @property
@@ -175,7 +178,6 @@ def make_plan(
         spacing = _working_spacing(np.array(fingerprint.spacing, float), extent, foreground, coarsest, budget)
     strides = _strides(spacing, len(channels) - 1)
     patch = _patch(extent / spacing, np.prod(np.array(strides), axis=0), budget / _load(spacing))
-    sided = any(word in name.casefold().split() for name in segments for word in ("left", "right", "l", "r"))
     return Plan(
         segments=segments,
         modality=fingerprint.modality,
@@ -190,7 +192,7 @@ def make_plan(
         memory_mb=_usable_memory(hardware),
         network=network,
         chosen_spacing=chosen_spacing,
-        mirror=not sided,
+        mirror=not are_sided(segments),
     )
 
 
