@@ -161,9 +161,12 @@ class Teaching:
         for name in self._working.complete:
             case = self._working[name]
             assert case.labels is not None
-            probability = predict_probabilities(self._teacher, self._plan, case.image)
             truth = np.stack([case.labels == index + 1 for index in range(len(self._plan.segments))]).astype(np.float32)
-            dice = float(np.mean(agreement(probability[1:], truth)))
+            present = truth.any((1, 2, 3))
+            if not present.any():
+                continue
+            probability = predict_probabilities(self._teacher, self._plan, case.image)
+            dice = float(np.mean(agreement(probability[1:], truth)[present]))
             if _IMMATURE[0] <= dice <= _IMMATURE[1]:
                 distance = abs(dice - _IMMATURE_TARGET)
                 if name not in self._immature or distance < self._immature[name][0]:

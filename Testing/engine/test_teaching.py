@@ -1,0 +1,59 @@
+"""When a round looks at its growing teacher, and what it keeps of it to measure the trust in generalists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Study
+from frameworks_kit import tiny_plan
+from semisam.files.volume_files import read_mask, write_mask
+from semisam.learning import teaching
+from semisam.learning.teaching import Teaching
+from semisam.learning.working import WorkingSet
+from semisam.volumes import Volume
+
+
+class Watched:
+    """The teaching of a round whose teacher predicts what the test says; ``asked`` counts the predictions."""
+
+    def __init__(self, study: Study, monkeypatch: pytest.MonkeyPatch, generalist: str = "random-walker") -> None:
+        self.project = study.make_project()
+        plan = tiny_plan(working_spacing=(1.2, 1.0, 1.0))
+        self.working = WorkingSet(self.project, plan)
+        self.said: list[str] = []
+        self.asked = 0
+        self.prediction = np.zeros(0)
+        rng = np.random.default_rng(0)
+        monkeypatch.setattr(teaching, "predict_probabilities", self._predict)
+        teacher = torch.nn.Identity()
+        self.teaching = Teaching(
+            self.project, plan, self.working, teacher, generalist, 0, rng, self.said.append, lambda: False
+        )
+
+    def _predict(self, network: Any, plan: Any, image: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        return self.prediction
+
+
+def mediocre(labels: np.ndarray) -> np.ndarray:
+    """(3, k, j, i) of a teacher that sees all two voxels beside: a Dice of about 0.8."""
+    return np.stack([np.roll(labels, 2, axis=2) == value for value in range(3)]).astype(np.float32)
+
+
+def test_a_case_without_one_of_the_segments_shows_the_growing_teacher_like_any_other(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = study.labels / "case1.nii.gz"
+    mask = read_mask(path, study.segments)
+    write_mask(path, Volume(np.where(mask.voxels == 2, 0, mask.voxels), mask.geometry), study.segments)
+    watched = Watched(study, monkeypatch)
+    labels = watched.working["case1"].labels
+    assert labels is not None and set(np.unique(labels)) == {0, 1}
+    watched.prediction = mediocre(labels)
+    watched.working.complete = ["case1"]
+    watched.teaching._watch_teacher()
+    assert list(watched.teaching._immature) == ["case1"]
