@@ -12,6 +12,7 @@ from conftest import Study
 from frameworks_kit import tiny_plan
 from semisam.files.volume_files import read_mask, write_mask
 from semisam.learning import teaching
+from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.teaching import Teaching
 from semisam.learning.working import WorkingSet
 from semisam.volumes import Volume
@@ -57,3 +58,17 @@ def test_a_case_without_one_of_the_segments_shows_the_growing_teacher_like_any_o
     watched.working.complete = ["case1"]
     watched.teaching._watch_teacher()
     assert list(watched.teaching._immature) == ["case1"]
+
+
+def test_the_first_look_is_at_a_teacher_that_has_learned_something(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(study, monkeypatch)
+    looks: list[float] = []
+    monkeypatch.setattr(watched.teaching, "_watch_teacher", lambda: looks.append(budget.seconds))
+    budget = Budget(limit=100.0, in_steps=False)
+    schedule = Schedule(tiny_plan(warm_up=0.2), budget)
+    for _ in range(19):  # the seconds of a step are known to the budget only after it
+        watched.teaching.after_step(schedule, 1.0, ask=True)
+        budget.seconds += 1.0
+    assert looks[0] > 0 and len(looks) > 15

@@ -91,7 +91,8 @@ class Teaching:
         self._step_seconds += seconds
         budget = schedule.budget
         if schedule.warming_up:
-            due = budget.fraction / schedule.warm_up * _LOOKS >= self._looks
+            # An untrained teacher has nothing to show: the first look is after a part of the warm-up.
+            due = budget.fraction / schedule.warm_up * _LOOKS >= self._looks + 1
             if due and (budget.in_steps or self._looking_seconds <= _LOOKING_SHARE * self._step_seconds):
                 start = time.monotonic()
                 self._looks += 1
