@@ -81,14 +81,15 @@ def supervise(tmp_path: Path, *generalists: Scripted) -> GeneralistSupervision:
 def test_a_generalist_that_answers_noise_is_switched_off(tmp_path: Path) -> None:
     supervision = supervise(tmp_path, noise())
     rng = np.random.default_rng(0)
-    supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, rng)
+    supervision.measure_trust([make_case(LABELS)], lambda case: mediocre(), rng)
     assert np.all(supervision.trust.of("noise") == 0)
     assert not supervision.active
     assert supervision.pseudo_label(make_case(None), mediocre(), rng) is None
 
 
-def test_a_slow_generalist_is_measured_on_the_first_case_only(tmp_path: Path) -> None:
+def test_a_slow_generalist_is_measured_on_the_first_cases_only(tmp_path: Path) -> None:
     slow, asked = Counting({0: LABELS > 0, 1: LABELS == 1, 2: LABELS == 2}), list[float]()
+    predicted: list[str] = []
     supervision = supervise(tmp_path, slow)
     cases = [replace(make_case(LABELS), name=name) for name in "abc"]
 
@@ -96,7 +97,12 @@ def test_a_slow_generalist_is_measured_on_the_first_case_only(tmp_path: Path) ->
         asked.append(seconds)
         return len(asked) > 1
 
-    supervision.measure_trust(cases, {case.name: mediocre() for case in cases}, np.random.default_rng(0), enough)
+    def prediction(case: WorkingCase) -> np.ndarray:
+        predicted.append(case.name)
+        return mediocre()
+
+    supervision.measure_trust(cases, prediction, np.random.default_rng(0), enough)
+    assert predicted == ["a", "b"]
     assert len(asked) == 2 and 0 <= asked[0] <= asked[1]
     assert len(slow.asked) == 2 * 2  # two cases, the segments one by one and together
     assert np.all(supervision.trust.of("counting") == 1)
@@ -104,7 +110,7 @@ def test_a_slow_generalist_is_measured_on_the_first_case_only(tmp_path: Path) ->
 
 def test_a_generalist_that_knows_better_is_trusted_fully(tmp_path: Path) -> None:
     supervision = supervise(tmp_path, oracle())
-    supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, np.random.default_rng(0))
+    supervision.measure_trust([make_case(LABELS)], lambda case: mediocre(), np.random.default_rng(0))
     assert np.all(supervision.trust.of("oracle") == 1)
 
 
@@ -113,7 +119,7 @@ def test_one_bad_generalist_among_several_does_no_harm(tmp_path: Path) -> None:
     answers = []
     for name, team in (("alone", [oracle()]), ("with noise", [noise(), oracle()])):
         supervision = supervise(tmp_path / name, *team)
-        supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, rng)
+        supervision.measure_trust([make_case(LABELS)], lambda case: mediocre(), rng)
         result = supervision.pseudo_label(make_case(None), mediocre(), rng)
         assert result is not None
         answers.append(result[0].probability)
@@ -195,12 +201,12 @@ def test_parts_of_an_organ_are_prompted_as_a_whole_where_that_is_better(tmp_path
     whole_only = Scripted("whole", {0: LABELS > 0, 1: LABELS > 0, 2: LABELS > 0})
     supervision = supervise(tmp_path, whole_only)
     shrunk = one_hot(np.where(np.roll(LABELS, 1, 0) * np.roll(LABELS, -1, 0) > 0, LABELS, 0)) * 0.9 + 0.03
-    supervision.measure_trust([make_case(LABELS)], {"case": shrunk}, np.random.default_rng(0))
+    supervision.measure_trust([make_case(LABELS)], lambda case: shrunk, np.random.default_rng(0))
     assert supervision.trust.best_grouping("whole") == ((0, 1),)
 
 
 def test_trust_needs_only_annotated_cases_and_says_when_it_could_not_be_measured(tmp_path: Path) -> None:
     silent = Scripted("silent", {value: np.zeros(SHAPE) for value in range(3)})
     supervision = supervise(tmp_path, silent)
-    supervision.measure_trust([make_case(LABELS)], {"case": mediocre()}, np.random.default_rng(0))
+    supervision.measure_trust([make_case(LABELS)], lambda case: mediocre(), np.random.default_rng(0))
     assert np.all(supervision.trust.of("silent") == 0.5)

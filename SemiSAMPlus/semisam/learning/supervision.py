@@ -70,28 +70,30 @@ class GeneralistSupervision:
     def measure_trust(
         self,
         cases: Sequence[WorkingCase],
-        predictions: dict[str, np.ndarray],
+        prediction: Callable[[WorkingCase], np.ndarray],
         rng: np.random.Generator,
         enough: Callable[[float], bool] = lambda seconds: False,
     ) -> None:
         """Let every generalist correct predictions for annotated cases, and compare with the annotations.
 
-        predictions: (1 + segments, k, j, i) of an immature teacher for each annotated case; a mature one has learned
-        these cases by heart and would leave nothing to correct.
+        prediction: (1 + segments, k, j, i) of an immature teacher for an annotated case; a mature one has learned these
+        cases by heart and would leave nothing to correct. Asked for the cases that are measured only.
         enough: asked before each further case, with the seconds that this generalist has taken so far; a slow one is
         measured on the first cases only.
         """
         for generalist in self._generalists:
-            start = time.monotonic()
+            seconds = 0.0
             for number, case in enumerate(cases):
-                probability = predictions.get(case.name)
-                if probability is None or case.labels is None:
+                if case.labels is None:
                     continue
-                if number and enough(time.monotonic() - start):
+                if number and enough(seconds):
                     break
+                probability = prediction(case)
+                start = time.monotonic()
                 for grouping in self._groupings():
                     answer = self._ask(generalist, case, probability, grouping, range(len(self._values)), rng)
                     self.trust.record(generalist.name, grouping, answer.probability, probability[1:], case.labels)
+                seconds += time.monotonic() - start
 
     def pseudo_label(
         self, case: WorkingCase, prediction: np.ndarray, rng: np.random.Generator, before: PseudoLabel | None = None

@@ -182,14 +182,16 @@ class Teaching:
         supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
         cases = [self._working[name] for name in self._working.complete]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}
-        for case in cases:
+
+        def prediction(case: WorkingCase) -> np.ndarray:
             if case.name not in predictions:
                 predictions[case.name] = predict_probabilities(self._teacher, self._plan, case.image)
+            return predictions[case.name]
 
         def enough(seconds: float) -> bool:
             return self._should_stop() or (not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit)
 
-        supervision.measure_trust(cases, predictions, self._rng, enough)
+        supervision.measure_trust(cases, prediction, self._rng, enough)
         for name in self._names:
             self._say(f"Trust in {name}: {_in_words(self._plan.segments, supervision.trust.of(name))}")
         return supervision
