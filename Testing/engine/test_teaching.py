@@ -19,14 +19,13 @@ from semisam.volumes import Volume
 
 
 class Watched:
-    """The teaching of a round whose teacher predicts what the test says; ``asked`` counts the predictions."""
+    """The teaching of a round whose teacher predicts what the test says."""
 
     def __init__(self, study: Study, monkeypatch: pytest.MonkeyPatch, generalist: str = "random-walker") -> None:
         self.project = study.make_project()
         plan = tiny_plan(working_spacing=(1.2, 1.0, 1.0))
         self.working = WorkingSet(self.project, plan)
         self.said: list[str] = []
-        self.asked = 0
         self.prediction = np.zeros(0)
         rng = np.random.default_rng(0)
         monkeypatch.setattr(teaching, "predict_probabilities", self._predict)
@@ -36,7 +35,6 @@ class Watched:
         )
 
     def _predict(self, network: Any, plan: Any, image: np.ndarray) -> np.ndarray:
-        self.asked += 1
         return self.prediction
 
 
@@ -72,3 +70,25 @@ def test_the_first_look_is_at_a_teacher_that_has_learned_something(
         watched.teaching.after_step(schedule, 1.0, ask=True)
         budget.seconds += 1.0
     assert looks[0] > 0 and len(looks) > 15
+
+
+def test_what_is_kept_of_the_growing_teacher_takes_half_of_its_memory(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(study, monkeypatch)
+    labels = watched.working["case1"].labels
+    assert labels is not None
+    watched.prediction = 0.9 * mediocre(labels)
+    watched.working.complete = ["case1"]
+    watched.teaching._watch_teacher()
+    ((_, kept),) = watched.teaching._immature.values()
+    assert kept.nbytes == watched.prediction.nbytes / 2
+    measured: list[np.ndarray] = []
+
+    def measure(supervision: Any, cases: Any, prediction: Any, *others: Any) -> None:
+        measured.extend(prediction(case) for case in cases)
+
+    monkeypatch.setattr(teaching.GeneralistSupervision, "measure_trust", measure)
+    watched.teaching._start(Budget(limit=100.0, in_steps=False), ask=True)
+    assert measured[0].dtype == np.float32
+    np.testing.assert_allclose(measured[0], watched.prediction, atol=1e-3)

@@ -171,7 +171,8 @@ class Teaching:
             if _IMMATURE[0] <= dice <= _IMMATURE[1]:
                 distance = abs(dice - _IMMATURE_TARGET)
                 if name not in self._immature or distance < self._immature[name][0]:
-                    self._immature[name] = distance, probability
+                    # Kept for the whole round: trust is measured anew whenever annotations change.
+                    self._immature[name] = distance, probability.astype(np.float16)
 
     def _start(self, budget: Budget, ask: bool) -> GeneralistSupervision:
         values = [segment.value for segment in self._project.segments]
@@ -185,8 +186,9 @@ class Teaching:
 
         def prediction(case: WorkingCase) -> np.ndarray:
             if case.name not in predictions:
-                predictions[case.name] = predict_probabilities(self._teacher, self._plan, case.image)
-            return predictions[case.name]
+                probability = predict_probabilities(self._teacher, self._plan, case.image)
+                predictions[case.name] = probability.astype(np.float16)
+            return predictions[case.name].astype(np.float32)
 
         def enough(seconds: float) -> bool:
             return self._should_stop() or (not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit)
