@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from frameworks_kit import tiny_plan
 from semisam.learning.augmentation import Augmentation, Strength
-from semisam.learning.sampling import PseudoLabel, _around
+from semisam.learning.sampling import PseudoLabel, Sampler, _around
+from semisam.learning.working import UNKNOWN, WorkingCase
+from semisam.volumes import Geometry
 
 
 @pytest.mark.parametrize("border", [True, False])
@@ -47,6 +50,23 @@ def test_thick_slices_are_turned_far_in_their_plane_and_never_out_of_it(
         direction = line[-1] - line[0]
         turns.append(np.degrees(np.arctan2(direction[second], direction[first])))
     assert -60 <= min(turns) < -50 and 50 < max(turns) <= 60
+
+
+def test_a_small_segment_beside_a_large_one_is_seen_from_many_places() -> None:
+    labels = np.zeros((60, 60, 60), np.uint8)
+    labels[:40] = 1
+    labels[50:54, 30:35, 30:35] = 2
+    labels[58:] = UNKNOWN
+    rng = np.random.default_rng(0)
+    geometry = Geometry.simple(labels.shape)
+    case = WorkingCase("case", np.zeros(labels.shape, np.float16), geometry, geometry, labels)
+    plan = tiny_plan(patch=(8, 8, 8))
+    sampler = Sampler(plan, Augmentation(plan.patch, plan.working_spacing, rng), rng, "cpu")
+    centres = np.array([sampler._labelled_centre(case, labels) for _ in range(1000)])
+    values = labels[tuple(np.rint(centres).astype(int).T)]
+    places = {value: len(np.unique(centres[values == value], axis=0)) for value in (1, 2)}
+    assert places[1] > 300 and places[2] > 90  # of 100 voxels
+    assert 0.25 < np.mean(values == 2) < 0.45
 
 
 def test_a_pseudo_label_knows_its_size() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semisam.learning.augmentation import Augmentation
+from semisam.learning.whereabouts import some_of_each
 from semisam.learning.working import UNKNOWN, WorkingCase
 from semisam.specialists.plan import Plan
 
@@ -18,6 +19,8 @@ from semisam.specialists.plan import Plan
 _BORROWED = 0.5
 # Share of the patches that are taken at a voxel of a segment rather than anywhere.
 _NEAR = 0.67
+# Voxels that are kept of each segment of an annotated case.
+_KEPT = 2000
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Sampler:
         self._augmentation = augmentation
         self._rng = rng
         self._device = device
-        self._foreground: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._foreground: dict[str, list[np.ndarray]] = {}
 
     def labelled(self, cases: list[WorkingCase], count: int, shapes: Sequence[Shape] = ()) -> LabelledPatch:
         """``count`` patches of random cases, some of them in the shape of another case (see ``_BORROWED``)."""
@@ -180,14 +183,11 @@ class Sampler:
         centre = self._anywhere(case)
         if self._rng.random() < _NEAR:
             if case.name not in self._foreground:
-                marked = (labels > 0) & (labels != UNKNOWN)
-                found = np.argwhere(marked)[:: max(1, int(marked.sum()) // 5000)]
-                self._foreground[case.name] = found, labels[tuple(found.T)]
-            found, values = self._foreground[case.name]
-            if len(found):
-                wanted = self._rng.choice(np.unique(values))
-                chosen = found[values == wanted]
-                centre = self._inside(case.image.shape, chosen[int(self._rng.integers(len(chosen)))].astype(float))
+                self._foreground[case.name] = some_of_each(np.where(labels == UNKNOWN, 0, labels), _KEPT)
+            known = self._foreground[case.name]
+            if known:
+                found = known[int(self._rng.integers(len(known)))]
+                centre = self._inside(case.image.shape, found[int(self._rng.integers(len(found)))].astype(float))
         return centre
 
     def _unlabelled_centre(self, case: WorkingCase, known: Sequence[np.ndarray]) -> np.ndarray:

@@ -40,12 +40,17 @@ class Whereabouts:
             mask = self._project.proposal(case.name)
         except SemiSAMError:
             return []
-        marked = np.flatnonzero(mask.voxels)
-        values = mask.voxels.ravel()[marked]
-        places = []
-        for value in np.unique(values):
-            voxels = marked[values == value]
-            voxels = voxels[:: -(-len(voxels) // _KEPT)]
-            index = np.stack(np.unravel_index(voxels, mask.voxels.shape), 1)
-            places.append(case.geometry.world_to_index(mask.geometry.index_to_world(index)))
-        return places
+        found = some_of_each(mask.voxels, _KEPT)
+        return [case.geometry.world_to_index(mask.geometry.index_to_world(index)) for index in found]
+
+
+def some_of_each(mask: np.ndarray, most: int) -> list[np.ndarray]:
+    """For each value of a mask but 0, up to ``most`` of its voxels, evenly thinned out: (n, 3) k, j, i, int32."""
+    marked = np.flatnonzero(mask)
+    values = mask.ravel()[marked]
+    places = []
+    for value in np.unique(values):
+        voxels = marked[values == value]
+        voxels = voxels[:: -(-len(voxels) // most)]
+        places.append(np.stack(np.unravel_index(voxels, mask.shape), 1).astype(np.int32))
+    return places
