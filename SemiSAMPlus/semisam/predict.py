@@ -38,7 +38,7 @@ class Prediction:
 
     mask         uint8, values of the project's segments
     uncertainty  uint8, per cent: 0 where the specialist is certain, 100 where it tosses a coin
-    confidence   0 to 1: the Dice that the specialist expects of its own mask, mean over the segments
+    confidence   0 to 1: the Dice that the specialist expects of its own mask (see ``expected_dice``)
     volumes_ml   volume of each segment
     """
 
@@ -151,16 +151,21 @@ def predict_probabilities(network: torch.nn.Module, plan: Plan, image: np.ndarra
 
 
 def expected_dice(probability: np.ndarray) -> float:
-    """The Dice that the probabilities promise for their own mask, mean over the segments; 0 for an empty one.
+    """The Dice that the probabilities promise for their own mask, mean over the segments.
 
     probability is (1 + segments, k, j, i). With calibrated probabilities this is the expectation of the true Dice.
+    A segment with an empty mask may rightly be absent: its 0 counts only as far as it is likely anywhere. Where nothing
+    was found at all, what is promised is that nothing is there.
     """
     winner = probability.argmax(0)
-    values = []
+    values, weights = [], []
     for index in range(1, len(probability)):
         mask = winner == index
         values.append(2 * probability[index][mask].sum() / (probability[index].sum() + mask.sum() + 1e-6))
-    return float(np.mean(values))
+        weights.append(1.0 if mask.any() else probability[index].max())
+    if not winner.any():
+        return float(1 - max(weights))
+    return float(np.average(values, weights=weights))
 
 
 def confidence_of(expected: float, agreement: float) -> float:

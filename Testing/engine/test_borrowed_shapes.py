@@ -125,6 +125,23 @@ def test_the_second_opinion_is_low_for_a_mask_in_the_wrong_place(
     assert opinion.on_average(["case4"], lambda image: other) is None
 
 
+def test_what_neither_of_two_opinions_finds_is_no_disagreement(
+    opened: tuple[Project, Plan, WorkingSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, _, working = opened
+    case = working["case3"]
+    opinion = SecondOpinion(project, working)
+    EmbeddingCache(project.cache_dir / "embeddings").get(Registration(Context(examples(project, working))), case.volume)
+    masks = np.zeros((2, *case.image.shape), np.float32)
+    monkeypatch.setattr(Registration, "predict", lambda *arguments: masks)
+    assert opinion(case, np.concatenate([1 - masks.sum(0, keepdims=True), masks])) == 1
+    masks[0, 5:9, 5:9, 5:9] = 1
+    assert opinion(case, np.concatenate([1 - masks.sum(0, keepdims=True), masks])) == 1
+    more = masks.copy()
+    more[1, 12:15, 5:9, 5:9] = 1
+    assert opinion(case, np.concatenate([1 - more.sum(0, keepdims=True), more])) == 0.5
+
+
 def test_cases_are_ranked_by_opinions_of_each_or_of_none(study: Study) -> None:
     from semisam.learning.loop import TrainOptions, train
     from semisam.predict import Specialist, confidence_of, expected_dice, propose

@@ -239,9 +239,24 @@ def test_expected_dice_is_one_for_certain_and_low_for_vague_predictions() -> Non
     certain = np.stack([labels == value for value in range(3)]).astype(np.float32)
     assert expected_dice(certain) > 0.999
     assert expected_dice(0.5 * certain + 0.5 / 3) < 0.6
-    empty = np.zeros_like(certain)
-    empty[0] = 1
-    assert expected_dice(empty) == 0
+
+
+def test_a_segment_that_is_absent_counts_as_far_as_it_is_likely() -> None:
+    labels = ellipsoid((20, 24, 20))
+    organ = np.stack([labels != 1, labels == 1, np.zeros(labels.shape)]).astype(np.float32)
+
+    def doubted(found: np.ndarray, tumor: float) -> np.ndarray:
+        spot = found.copy()
+        spot[:, 2, 2, 2] = 1 - tumor, 0, tumor
+        return spot
+
+    assert expected_dice(organ) > 0.999
+    assert expected_dice(doubted(organ, 0.02)) > 0.97
+    assert expected_dice(doubted(organ, 0.45)) < 0.7
+    nothing = np.zeros_like(organ)
+    nothing[0] = 1
+    assert expected_dice(nothing) == 1
+    assert expected_dice(doubted(nothing, 0.45)) == pytest.approx(0.55)
 
 
 def test_a_history_cut_short_by_a_kill_is_readable_and_goes_on(study: Study) -> None:

@@ -34,6 +34,16 @@ def test_cases_of_which_some_are_a_riddle_are_unlike() -> None:
     assert cases_are_unlike(prediction(0.55 if number % 3 == 0 else 0.95) for number in range(8))
 
 
+def test_another_field_of_view_makes_no_case_unlike() -> None:
+    def organs(seen: bool) -> np.ndarray:
+        organ = prediction(0.9)
+        other = organ[1:] if seen else np.full_like(organ[1:], 1e-4)
+        other = np.roll(other, 3, axis=1) * (organ[1:] == 0)
+        return np.concatenate([1 - organ[1:] - other, organ[1:], other])
+
+    assert not cases_are_unlike(organs(seen=number % 3 > 0) for number in range(8))
+
+
 def test_of_a_few_cases_nothing_is_concluded() -> None:
     assert not cases_are_unlike([prediction(0.55), prediction(0.95)] * 2)
 

@@ -55,7 +55,8 @@ class SecondOpinion:
         return self._cache.path(self._registration, self._working[name].volume).exists()
 
     def __call__(self, case: WorkingCase, probability: np.ndarray) -> float | None:
-        """Dice of the two masks, mean over the segments; None for a case that was not registered.
+        """Dice of the two masks, mean over the segments that either has, and 1 when neither has any; None for a case
+        that was not registered.
 
         probability is (1 + segments, k, j, i) of the specialist on the working grid.
         """
@@ -63,7 +64,9 @@ class SecondOpinion:
         if self._registration is None or embedding is None or len(embedding.arrays["labels"]) == 0:
             return None
         prompts = [Prompts(mask=mask, segment=value) for mask, value in zip(probability[1:], self._values, strict=True)]
-        return float(np.mean(agreement(self._registration.predict(embedding, prompts), probability[1:])))
+        said = self._registration.predict(embedding, prompts)
+        found = ((said > 0.5) | (probability[1:] > 0.5)).any((1, 2, 3))
+        return float(np.mean(agreement(said, probability[1:])[found])) if found.any() else 1.0
 
     def on_average(self, names: Sequence[str], predict: Callable[[np.ndarray], np.ndarray]) -> float | None:
         """The mean over a few registered ones of these cases; None when there is none.
