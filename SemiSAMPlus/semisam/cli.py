@@ -16,8 +16,8 @@ from semisam import __version__, logs
 from semisam.commands import demonstration, generalists, learning, measuring, models, projects, prompting, serving
 from semisam.commands.options import INTERRUPTED
 from semisam.console import Console
-from semisam.errors import SemiSAMError, UsageError
-from semisam.worker.protocol import error_kind
+from semisam.errors import UsageError
+from semisam.worker.protocol import known_trouble
 
 ERROR, USAGE = 1, 2
 
@@ -75,11 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(arguments.json)
     try:
         return int(arguments.run(arguments, console))
-    except SemiSAMError as error:
-        if arguments.debug:
-            raise
-        console.error(error_kind(error), str(error))
-        return USAGE if isinstance(error, UsageError) else ERROR
     except KeyboardInterrupt:
         console.error("cancelled", "Interrupted.")
         return INTERRUPTED
@@ -87,14 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output is gone; the interpreter must not fail on flushing at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR
-    except MemoryError as error:
-        console.error(error_kind(error), "The memory is full: close other programs, or work with smaller images.")
-        return ERROR
     except Exception as error:
         if arguments.debug:
             raise
-        console.error(error_kind(error), _defect(error, getattr(arguments, "project", None)))
-        return ERROR
+        trouble = known_trouble(error) or ("internal", _defect(error, getattr(arguments, "project", None)))
+        console.error(*trouble)
+        return USAGE if isinstance(error, UsageError) else ERROR
 
 
 def _defect(error: Exception, project: Path | None) -> str:

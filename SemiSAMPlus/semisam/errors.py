@@ -1,7 +1,8 @@
 """The one family of exceptions that a user may see.
 
 Every message is a sentence for the user: what happened, to which file, and what to do about it. The command line and
-the worker print the message alone; anything that is not a ``SemiSAMError`` is a defect of the program.
+the worker print the message alone; anything that is not a ``SemiSAMError`` is a defect of the program, but for a full
+memory and what the system says of files (see ``worker.protocol.known_trouble``).
 """
 
 

@@ -295,6 +295,28 @@ def test_a_defect_is_one_sentence_and_its_traceback_is_in_a_file(capsys, propose
     assert "ZeroDivisionError" in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "memory", "memory is full"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory", "memory is full"),
+        (MemoryError("Unable to allocate 3 GiB"), "memory", "memory is full"),
+        (OSError(28, "No space left on device", "plan.json"), "system", '"plan.json" (No space left on device)'),
+    ],
+)
+def test_a_full_memory_or_disk_is_no_defect(capsys, proposed: Study, monkeypatch, error, kind, words):
+    def full(path: Path) -> Project:
+        raise error
+
+    monkeypatch.setattr(Project, "open", full)
+    code, out, err = run(capsys, "status", proposed.project, "--json")
+    assert code == 1
+    assert_one_sentence(err)
+    assert words in err and "defect" not in err
+    assert json.loads(out)["kind"] == kind
+    assert not (proposed.project / "log" / "errors.log").exists()
+
+
 def test_ctrl_c_ends_with_code_130(capsys, proposed: Study, monkeypatch):
     def interrupted(path: Path) -> Project:
         raise KeyboardInterrupt

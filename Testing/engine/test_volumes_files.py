@@ -303,6 +303,18 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     refused(path, "Permission denied")
 
 
+def test_a_full_memory_is_not_told_as_a_damaged_file(tmp_path, monkeypatch):
+    path = tmp_path / "large.nii.gz"
+    write_image(path, image_of(GEOMETRY))
+
+    def full(path, header):
+        raise MemoryError("Unable to allocate 3 GiB")
+
+    monkeypatch.setattr("semisam.files.nifti.read_voxels", full)
+    with pytest.raises(MemoryError):
+        read_image(path)
+
+
 def test_links_to_nowhere_folders_and_pipes_are_not_taken_for_images(tmp_path):
     (tmp_path / "link.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
     refused(tmp_path / "link.nii.gz", "There is no file")

@@ -211,7 +211,7 @@ def _read_file(path: Path, *, layers: bool = False) -> Any:
         image = _itk_image(path, header, layers)
     except OSError as error:
         raise VolumeError(f'The file "{path}" cannot be read: {error.strerror or error}.') from error
-    except (RuntimeError, MemoryError) as error:
+    except RuntimeError as error:
         _log.info("%s", error)
         raise VolumeError(
             f'The image "{path}" cannot be read: the file is cut off, damaged or not what its extension says. '

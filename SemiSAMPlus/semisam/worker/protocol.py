@@ -64,6 +64,31 @@ def error_kind(error: BaseException) -> str:
     return next((kind for family, kind in _KINDS if isinstance(error, family)), "internal")
 
 
+def known_trouble(error: BaseException) -> tuple[str, str] | None:
+    """The protocol's word for an exception and a sentence for the user; None for a defect of the program."""
+    if _is_memory(error):
+        return "memory", "The memory is full: close other programs, or work with smaller images."
+    if isinstance(error, SemiSAMError):
+        return error_kind(error), str(error)
+    if isinstance(error, OSError):
+        return "system", _system_sentence(error)
+    return None
+
+
+def _is_memory(error: BaseException) -> bool:
+    # torch reports a full memory, also that of a GPU, as RuntimeError.
+    words = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or any(
+        sign in words for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _system_sentence(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    where = f' with "{error.filename}"' if error.filename else ""
+    return f"A file operation failed{where} ({reason}): check that the place exists, may be written and is not full."
+
+
 @dataclass(frozen=True)
 class Request:
     """One request that has passed all checks: every field of its kind is in ``values``, absent ones as None."""

@@ -11,8 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from semisam.errors import SemiSAMError
-from semisam.worker.protocol import Request, RequestId, error_kind
+from semisam.worker.protocol import Request, RequestId, known_trouble
 
 _log = logging.getLogger(__name__)
 
@@ -56,18 +55,12 @@ class Ticket:
 
     def fail(self, error: BaseException) -> None:
         """Send the last event of a request that ended with an exception."""
-        kind = "memory" if _is_memory(error) else error_kind(error)
-        if kind == "memory":
-            text = "The memory is full: close other programs, or work with smaller images."
-        elif isinstance(error, SemiSAMError):
-            text = str(error)
-        elif isinstance(error, OSError):
-            kind = "system"
-            text = _system_sentence(error)
-        else:
+        trouble = known_trouble(error)
+        if trouble is None:
             _log.error("request %s failed", self.request.name, exc_info=error)
             text = f"The program has a defect ({type(error).__name__}: {error}); its log tells the developers more."
-        self.refuse(kind, text)
+            trouble = "internal", text
+        self.refuse(*trouble)
 
     def end_with(self, name: str, fields: Mapping[str, Any]) -> None:
         """Send ``name`` ("done" or "error") as the last event."""
@@ -145,15 +138,3 @@ class Desk:
         with self._lock:
             self._open.pop(ticket.id, None)
             self._closed.notify_all()
-
-
-def _is_memory(error: BaseException) -> bool:
-    # torch reports a full memory as RuntimeError.
-    words = str(error).lower() if isinstance(error, RuntimeError) else ""
-    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
-
-
-def _system_sentence(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    where = f' with "{error.filename}"' if error.filename else ""
-    return f"A file operation failed{where} ({reason}): check that the place exists, may be written and is not full."
