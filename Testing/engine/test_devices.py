@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from semisam.specialists.devices import built_for_cuda, devices_in_words
 from semisam.specialists.hardware import detect
@@ -44,3 +46,23 @@ def test_a_torch_without_cuda_is_known_by_its_version_file(text: str, cuda: bool
     assert not built_for_cuda(tmp_path)
     (tmp_path / "version.py").write_text(text)
     assert built_for_cuda(tmp_path) is cuda
+
+
+@pytest.mark.parametrize(
+    ("capability", "rocm", "bfloat16"), [(7, None, False), (8, None, True), (12, None, True), (7, "6.2", True)]
+)
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, capability: int, rocm: str | None, bfloat16: bool
+) -> None:
+    asked: list[torch.device] = []
+
+    def properties(device: torch.device) -> SimpleNamespace:
+        asked.append(device)
+        return SimpleNamespace(name="GPU", major=capability, total_memory=8 << 30)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *arguments: True)  # emulated, or on another GPU
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    monkeypatch.setattr(torch.version, "hip", rocm)
+    assert detect("cuda:1").bfloat16 == bfloat16
+    assert asked == [torch.device("cuda:1")]

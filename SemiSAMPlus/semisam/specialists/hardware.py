@@ -46,7 +46,9 @@ def detect(device: str = "auto") -> Hardware:
     if kind == "cuda":
         properties = torch.cuda.get_device_properties(torch.device(device))
         memory = properties.total_memory // 2**20
-        return Hardware(device, properties.name, cores(), int(memory), torch.cuda.is_bf16_supported())
+        # Not torch.cuda.is_bf16_supported: it counts emulation, and looks at the current device. All GPUs of ROCm can.
+        bfloat16 = torch.version.hip is not None or properties.major >= 8
+        return Hardware(device, properties.name, cores(), int(memory), bfloat16)
     if kind == "mps":
         return Hardware(device, "Apple GPU", cores(), _memory_mb(), False)
     return Hardware(device, "CPU", cores(), _memory_mb(), _bfloat16_pays())
