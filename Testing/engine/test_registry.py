@@ -81,6 +81,15 @@ def test_a_generalist_asked_for_by_name_says_why_it_cannot_work():
         registry.create_all("registration", Context())
 
 
+def test_what_is_not_on_this_computer_is_told_before_anything_is_made(without_nano):
+    with pytest.raises(GeneralistError, match='weights of "sam-med3d" are not on this computer'):
+        registry.check("random-walker, sam-med3d")
+    with pytest.raises(GeneralistError, match='no generalist "oracle"'):
+        registry.check("oracle")
+    for text in (" Auto ", "none", "random-walker,registration"):
+        registry.check(text)
+
+
 def test_a_missing_package_is_named(without_nano, monkeypatch):
     monkeypatch.setitem(registry.GENERALISTS, "far", "package_that_is_not_there:Far")
     with pytest.raises(GeneralistError, match='"far" needs the Python package "package_that_is_not_there"'):

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from conftest import Study, ellipsoid, make_study
-from semisam.errors import TrainingError, UsageError
+from semisam.errors import GeneralistError, TrainingError, UsageError
 from semisam.files.volume_files import read_image, read_mask, write_image, write_mask
 from semisam.learning.history import read_history
 from semisam.learning.loop import TrainOptions, train
@@ -199,8 +199,17 @@ def test_the_generalist_moves_the_student(study: Study, tmp_path: Path) -> None:
 def test_only_generalists_that_are_used_are_measured(study: Study, framework: str, measured: list[str]) -> None:
     project = study.make_project()
     small_plan(project)
-    summary, _ = run(project, framework=framework, generalist="random-walker,registration")
+    summary, events = run(project, framework=framework, generalist="random-walker,registration")
     assert sorted(summary["trust"]) == measured
+    said = [event["text"] for event in events if event["event"] == "log" and "Not used" in event["text"]]
+    assert len(said) == (framework == "supervised") and all(text.endswith(": random-walker.") for text in said)
+
+
+def test_a_generalist_without_weights_is_told_before_training_begins(study: Study) -> None:
+    project = study.make_project()
+    with pytest.raises(GeneralistError, match="not on this computer"):
+        run(project, generalist="sam-med3d")
+    assert not (project.models_dir / "plan.json").exists()
 
 
 def test_new_volumes_are_segmented_on_their_own_grid_whatever_its_orientation(study: Study, tmp_path: Path) -> None:

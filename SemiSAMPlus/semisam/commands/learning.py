@@ -74,11 +74,11 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 def run_train(arguments: argparse.Namespace, console: Console) -> int:
     stop = stop_signal.install()
-    from semisam.generalists.registry import resolve
+    from semisam.generalists.registry import check
     from semisam.project import Project
 
-    # Wrong names are told before anything heavy is loaded.
-    resolve(arguments.generalist)
+    # Wrong names, and weights that are not here, are told before anything heavy is loaded.
+    check(arguments.generalist)
     check_framework(arguments.framework)
     if arguments.network is not None:
         check_network(arguments.network)

@@ -90,6 +90,20 @@ def _card_of(name: str) -> dict[str, Any] | None:
     return card.to_dict() if card else None
 
 
+def check(text: str) -> None:
+    """Raises GeneralistError when ``text`` (see ``resolve``) has an unknown name, or names one that cannot work on this
+    computer. Nothing is loaded."""
+    for name in resolve(text):
+        problem = missing(name) if name in ENTRIES and not is_auto(text) else ""
+        if problem:
+            raise GeneralistError(problem)
+
+
+def is_auto(text: str) -> bool:
+    """Whether ``text`` names no generalist but leaves the choice to the program."""
+    return [word.strip().lower() for word in text.split(",") if word.strip()] == ["auto"]
+
+
 def create(name: str, context: Context) -> Generalist:
     """Make the generalist called ``name``. Raises GeneralistError if it is unknown or cannot work here."""
     if name not in GENERALISTS:
@@ -112,7 +126,7 @@ def create(name: str, context: Context) -> Generalist:
 def resolve(text: str) -> list[str]:
     """The names in ``"auto"`` (all), ``"none"`` or ``"nano,registration"``. Raises GeneralistError for unknown ones."""
     words = [word.strip().lower() for word in text.split(",") if word.strip()]
-    if words == ["auto"]:
+    if is_auto(text):
         return names()
     if words in ([], ["none"]):
         return []
@@ -132,7 +146,7 @@ def create_all(text: str, context: Context, among: Collection[str] | None = None
     raises GeneralistError instead.
     """
     made: dict[str, Generalist] = {}
-    automatic = text.strip().lower() == "auto"
+    automatic = is_auto(text)
     context = replace(context, automatic=automatic)
     for name in resolve(text):
         if among is not None and name not in among:

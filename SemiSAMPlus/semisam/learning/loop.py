@@ -18,6 +18,7 @@ import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from semisam.errors import TrainingError, UsageError
+from semisam.generalists import registry
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.checkpoints import load_training, save_specialist, save_training
 from semisam.learning.frameworks.base import Framework, Network, Setting
@@ -72,14 +73,16 @@ class TrainOptions:
 def train(project: Project, options: TrainOptions, on_event: Event, should_stop: Callable[[], bool]) -> dict[str, Any]:
     """Run one round, or go on with one that was stopped; returns a summary.
 
-    Raises UsageError for options that do not fit, TrainingError when no case is annotated, LockError when another
-    program is training this project, VolumeError for a case that cannot be read.
+    Raises UsageError for options that do not fit, GeneralistError for a generalist that is unknown or cannot work here,
+    TrainingError when no case is annotated, LockError when another program is training this project, VolumeError for a
+    case that cannot be read.
     """
     if options.minutes is not None and options.steps is not None:
         raise UsageError("Give either --minutes or --steps, not both.")
     if (options.minutes is not None and options.minutes <= 0) or (options.steps is not None and options.steps <= 0):
         raise UsageError("The budget of a training run must be larger than 0.")
     check_framework(options.framework)
+    registry.check(options.generalist)
     if options.network is not None:
         check_network(options.network)
     if not project.training_cases():

@@ -11,7 +11,7 @@ import torch
 
 from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
-from semisam.generalists.registry import create_all, resolve
+from semisam.generalists.registry import create_all, is_auto, resolve
 from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import examples
@@ -180,6 +180,9 @@ class Teaching:
         context = Context(examples(self._project, self._working), self._plan.device, cache.folder)
         generalists = create_all(self._generalist, context, None if ask else LENDERS)
         self._names = list(generalists)
+        idle = [] if is_auto(self._generalist) else [name for name in self._chosen if name not in generalists]
+        if idle:
+            self._say(f"Not used while only annotated cases are learned from: {', '.join(idle)}.")
         supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
         cases = [self._working[name] for name in self._working.complete]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}
