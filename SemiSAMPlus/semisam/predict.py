@@ -14,12 +14,12 @@ import torch
 from monai.inferers import sliding_window_inference
 from scipy import ndimage
 
-from semisam.errors import UsageError
 from semisam.files.volume_files import case_name, read_image, write_mask
 from semisam.learning.checkpoints import load_specialist
 from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.working import WorkingSet, to_working
 from semisam.project import Project
+from semisam.project.outputs import mask_files
 from semisam.segments import Segment
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network
@@ -251,23 +251,18 @@ def segment(
 ) -> list[dict[str, Any]]:
     """Segment new volumes with the project's model; masks go to ``folder`` on the grids of their images.
 
-    NIfTI images get NIfTI masks, all others .seg.nrrd. Returns a dict for each: image, mask, confidence, volumes_ml,
-    seconds. Raises VolumeError, TrainingError; UsageError when two images would be written to one mask.
+    Returns a dict for each: image, mask, confidence, volumes_ml, seconds. Raises VolumeError, TrainingError; UsageError
+    when a mask cannot go where it would (see ``mask_files``).
     """
+    masks = mask_files(project, images, folder)
     specialist, model = Specialist.load(project, device)
-    names = [case_name(path) for path in images]
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        raise UsageError(f'Several images are called "{doubled.pop()}": segment them into different folders.')
     folder.mkdir(parents=True, exist_ok=True)
     results = []
-    for index, (path, name) in enumerate(zip(images, names, strict=True)):
+    for index, (path, target) in enumerate(zip(images, masks, strict=True)):
         start = time.monotonic()
         image = read_image(path)
         working = to_working(image, specialist.plan)
         prediction = specialist.predict(working.voxels, working.geometry, image.geometry)
-        suffix = ".nii.gz" if path.name.casefold().endswith((".nii", ".nii.gz")) else ".seg.nrrd"
-        target = folder / f"{name}{suffix}"
         write_mask(target, prediction.mask, project.segments)
         results.append(
             {
@@ -280,7 +275,7 @@ def segment(
             }
         )
         on_event({"event": "mask-ready", **results[-1]})
-        text = f"{name}: {target}"
+        text = f"{case_name(path)}: {target}"
         on_event({"event": "progress", "text": text, "fraction": (index + 1) / len(images), "seconds_left": None})
     return results
 

@@ -248,6 +248,26 @@ def test_a_missing_image_is_told_before_anything_is_segmented(capsys, proposed: 
     assert not (tmp_path / "masks").exists()
 
 
+def test_segmenting_never_takes_the_place_of_images_or_annotations(capsys, proposed: Study, monkeypatch):
+    kept = [proposed.images / "case1.nii.gz", proposed.project / "annotations" / "case1.seg.nrrd"]
+    before = [path.read_bytes() for path in kept]
+    monkeypatch.chdir(proposed.images)
+    (proposed.folder / "link").symlink_to(proposed.project)
+    lookalike = proposed.folder / "case1.nii.gz"
+    lookalike.write_bytes(kept[0].read_bytes())
+    for image, folder, reason in (
+        ("case1.nii.gz", ".", "is the input"),
+        (lookalike, proposed.images, 'is the image of the case "case1"'),
+        ("case1.nii.gz", proposed.project / "annotations", "project manages"),
+        ("case1.nii.gz", proposed.folder / "link" / "log" / ".." / "annotations", "project manages"),
+    ):
+        code, _, err = run(capsys, "segment", proposed.project, image, "-o", folder)
+        assert code == 2
+        assert_one_sentence(err)
+        assert reason in err
+    assert [path.read_bytes() for path in kept] == before
+
+
 def test_a_point_gives_a_mask_on_the_grid_of_the_image(capsys, study: Study, tmp_path):
     image, out = study.images / "case1.nii.gz", tmp_path / "object.seg.nrrd"
     points = ["--point", "9,11,10", "--not-point", "1,1,1"]

@@ -136,6 +136,7 @@ def run_propose(arguments: argparse.Namespace, console: Console) -> int:
 def run_segment(arguments: argparse.Namespace, console: Console) -> int:
     stop_signal.exit_when_asked()
     from semisam.project import Project
+    from semisam.project.outputs import mask_files
 
     project = Project.open(arguments.project)
     for image in arguments.images:
@@ -143,6 +144,8 @@ def run_segment(arguments: argparse.Namespace, console: Console) -> int:
             raise UsageError(f'The image "{image}" does not exist: correct its path.')
     if arguments.output.exists() and not arguments.output.is_dir():
         raise UsageError(f'"{arguments.output}" is a file: name a folder for the masks with -o.')
+    # Prediction would tell this too, but only after torch is loaded.
+    mask_files(project, arguments.images, arguments.output)
     _check_trained(project)
     logs.keep_in(project.log_dir)
     with console.progress("Segmenting") as progress:

@@ -26,6 +26,7 @@ from semisam.generalists.examples import ProjectExamples
 from semisam.generalists.grids import affordable_geometry
 from semisam.generalists.registry import create
 from semisam.kept import Kept
+from semisam.project.outputs import check_output
 from semisam.segments import Segment, default_color
 from semisam.volumes import Geometry, Volume, resample_image
 from semisam.worker.interactive_grids import (
@@ -313,13 +314,7 @@ class PromptService:
     def _check_output(self, request: PromptRequest) -> None:
         """A mask that the program made never takes the place of what a person made."""
         output = request.output.absolute()
-        if self._path is not None:
-            for folder in ("annotations", "proposals", "models", "images"):
-                if output.is_relative_to(self._path.absolute() / folder):
-                    raise UsageError(f'"{output}" lies in a folder that the project manages: choose another place.')
-        for source in (request.subject.image, request.mask):
-            if source is not None and output.exists() and source.exists() and output.samefile(source):
-                raise UsageError(f'"{output}" is the input: write the mask to another file.')
+        check_output(output, (request.subject.image, request.mask), self._path)
         if not output.parent.is_dir():
             raise UsageError(f'The folder "{output.parent}" does not exist: make it first.')
 
