@@ -5,6 +5,10 @@ the worker print the message alone; anything that is not a ``SemiSAMError`` is a
 memory and what the system says of files (see ``worker.protocol.known_trouble``).
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class SemiSAMError(Exception):
     """Base of all errors that are told to the user in words."""
@@ -40,3 +44,11 @@ class ModelError(SemiSAMError):
 
 class UsageError(SemiSAMError):
     """Options of a command that do not fit together."""
+
+
+def raise_all(problems: Sequence[SemiSAMError], summary: str) -> None:
+    """Raise one error for all of several problems, begun with ``summary``; a single problem speaks for itself."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise type(problems[0])(" ".join([summary, *map(str, problems)]))

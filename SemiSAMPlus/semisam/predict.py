@@ -14,6 +14,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from scipy import ndimage
 
+from semisam.errors import SemiSAMError
 from semisam.files.volume_files import case_name, read_image, write_mask
 from semisam.learning.checkpoints import load_specialist
 from semisam.learning.second_opinion import SecondOpinion
@@ -248,36 +249,48 @@ def write_proposals(
 
 def segment(
     project: Project, images: Sequence[Path], folder: Path, on_event: Event, device: str = "auto"
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[SemiSAMError]]:
     """Segment new volumes with the project's model; masks go to ``folder`` on the grids of their images.
 
-    Returns a dict for each: image, mask, confidence, volumes_ml, seconds. Raises VolumeError, TrainingError; UsageError
-    when a mask cannot go where it would (see ``mask_files``).
+    Returns a dict for each (image, mask, confidence, volumes_ml, seconds), and what was wrong with the images that have
+    no mask because of it: one bad file does not keep the others waiting. Raises TrainingError, and UsageError when a
+    mask cannot go where it would (see ``mask_files``).
     """
     masks = mask_files(project, images, folder)
     specialist, model = Specialist.load(project, device)
     folder.mkdir(parents=True, exist_ok=True)
-    results = []
+    results: list[dict[str, Any]] = []
+    problems: list[SemiSAMError] = []
     for index, (path, target) in enumerate(zip(images, masks, strict=True)):
-        start = time.monotonic()
-        image = read_image(path)
-        working = to_working(image, specialist.plan)
-        prediction = specialist.predict(working.voxels, working.geometry, image.geometry)
-        write_mask(target, prediction.mask, project.segments)
-        results.append(
-            {
-                "image": str(path),
-                "mask": str(target),
-                "model": model,
-                "confidence": round(prediction.confidence, 4),
-                "volumes_ml": prediction.volumes_ml,
-                "seconds": round(time.monotonic() - start, 2),
-            }
-        )
-        on_event({"event": "mask-ready", **results[-1]})
-        text = f"{case_name(path)}: {target}"
+        try:
+            results.append(_segmented(specialist, model, project.segments, path, target))
+        except SemiSAMError as error:
+            problems.append(error)
+            text = f"{case_name(path)}: {error}"
+        else:
+            on_event({"event": "mask-ready", **results[-1]})
+            text = f"{case_name(path)}: {target}"
         on_event({"event": "progress", "text": text, "fraction": (index + 1) / len(images), "seconds_left": None})
-    return results
+    return results, problems
+
+
+def _segmented(
+    specialist: Specialist, model: str, segments: Sequence[Segment], path: Path, target: Path
+) -> dict[str, Any]:
+    """Segment one image and write its mask; what there is to tell of it."""
+    start = time.monotonic()
+    image = read_image(path)
+    working = to_working(image, specialist.plan)
+    prediction = specialist.predict(working.voxels, working.geometry, image.geometry)
+    write_mask(target, prediction.mask, segments)
+    return {
+        "image": str(path),
+        "mask": str(target),
+        "model": model,
+        "confidence": round(prediction.confidence, 4),
+        "volumes_ml": prediction.volumes_ml,
+        "seconds": round(time.monotonic() - start, 2),
+    }
 
 
 def _labels(maps: np.ndarray) -> np.ndarray:

@@ -405,6 +405,16 @@ def test_a_damaged_image_stops_init_with_its_name(capsys, study: Study):
     assert not study.project.exists()
 
 
+def test_all_damaged_images_are_named_at_once(capsys, study: Study):
+    for name in ("case1", "case2", "case4"):
+        (study.images / f"{name}.nii.gz").write_bytes(b"no image")
+    code, _, err = run(capsys, *study.init_arguments())
+    assert code == 1
+    assert_one_sentence(err)
+    assert "3 of 4 cases" in err
+    assert all(f"{name}.nii.gz" in err for name in ("case1", "case2", "case4"))
+
+
 def test_images_of_other_orientations_keep_their_grid(capsys, tmp_path):
     (tmp_path / "images").mkdir()
     geometry = Geometry((6, 7, 8), (3.0, 1.0, 2.0), (5.0, 6.0, 7.0), (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0))

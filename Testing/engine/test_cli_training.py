@@ -44,6 +44,20 @@ def test_the_whole_job_runs_from_the_command_line(capsys: pytest.CaptureFixture[
     mask = read_mask(result["mask"], study.segments)
     assert mask.geometry.is_close(Project.open(project).image("case3").geometry)
 
+    broken = study.folder / "broken.nii.gz"
+    broken.write_bytes(image.read_bytes()[:200])
+    images = [str(broken), str(study.folder / "images" / "case1.nii.gz"), str(study.folder / "images" / "case2.nii.gz")]
+    assert main(["segment", project, *images, "-o", str(study.folder / "batch"), "--json"]) == 1
+    told = events(capsys.readouterr().out)
+    assert [Path(event["mask"]).name for event in told if event["event"] == "mask-ready"] == [
+        "case1.nii.gz",
+        "case2.nii.gz",
+    ]
+    assert told[-1]["event"] == "error" and "broken.nii.gz" in told[-1]["text"]
+    assert main(["segment", project, *images, "-o", str(study.folder / "batch")]) == 1
+    out, err = capsys.readouterr()
+    assert "case2.nii.gz" in out and "broken.nii.gz" in err.splitlines()[-1]
+
     assert main(["evaluate", project, str(study.labels), "--json"]) == 0
     assert set(events(capsys.readouterr().out)[-1]["cases"]) == {"case3", "case4"}
     assert main(["report", project, "--reference", str(study.labels)]) == 0

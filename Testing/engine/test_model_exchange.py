@@ -61,7 +61,8 @@ def untrained(tmp_path: Path) -> Iterator[Study]:
 
 def masks(project: Path, images: list[Path], folder: Path) -> list[np.ndarray]:
     opened = Project.open(project)
-    results = segment(opened, images, folder, lambda event: None, "cpu")
+    results, problems = segment(opened, images, folder, lambda event: None, "cpu")
+    assert not problems
     return [read_mask(result["mask"], opened.segments).voxels for result in results]
 
 

@@ -222,7 +222,8 @@ def test_new_volumes_are_segmented_on_their_own_grid_whatever_its_orientation(st
     paths = [tmp_path / "turned.nrrd", tmp_path / "plain.nii.gz"]
     write_image(paths[0], turned)
     write_image(paths[1], image)
-    results = segment(project, paths, tmp_path / "out", lambda event: None, "cpu")
+    results, problems = segment(project, paths, tmp_path / "out", lambda event: None, "cpu")
+    assert not problems
     for result, original in zip(results, (turned, image), strict=True):
         mask = read_mask(Path(result["mask"]), project.segments)
         assert mask.geometry.is_close(original.geometry)

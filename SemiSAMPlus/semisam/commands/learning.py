@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from semisam import logs
 from semisam.commands.options import add_device, add_parser, add_project, count, ending, natural, not_negative, positive
 from semisam.console import Console
-from semisam.errors import TrainingError, UsageError
+from semisam.errors import TrainingError, UsageError, raise_all
 from semisam.learning.frameworks.registry import FRAMEWORKS, check_framework
 from semisam.progress import duration
 from semisam.specialists.sizes import DEFAULT_NETWORK, NETWORKS, check_network
@@ -151,15 +151,17 @@ def run_segment(arguments: argparse.Namespace, console: Console) -> int:
     with console.progress("Segmenting") as progress:
         from semisam.predict import segment
 
-        results = segment(project, arguments.images, arguments.output, progress, device=arguments.device)
+        results, problems = segment(project, arguments.images, arguments.output, progress, device=arguments.device)
     names = [item.name for item in project.segments]
-    console.table(
-        ["mask", "confidence", *(f"{name} ml" for name in names), "seconds"],
-        [
-            [item["mask"], item["confidence"], *(item["volumes_ml"].get(name) for name in names), item["seconds"]]
-            for item in results
-        ],
-    )
+    if results:
+        console.table(
+            ["mask", "confidence", *(f"{name} ml" for name in names), "seconds"],
+            [
+                [item["mask"], item["confidence"], *(item["volumes_ml"].get(name) for name in names), item["seconds"]]
+                for item in results
+            ],
+        )
+    raise_all(problems, f"{len(problems)} of {len(arguments.images)} images have no mask.")
     console.result({"results": results})
     return 0
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from semisam.errors import ProjectError, SemiSAMError, UsageError, VolumeError
+from semisam.errors import ProjectError, SemiSAMError, UsageError, raise_all
 from semisam.files.atomic import move, remove_orphans, temporary_beside
 from semisam.project import Project
 from semisam.project.files import FOLDERS, discard
@@ -142,9 +142,7 @@ def _read_all(
             continue
         unused = name in with_mask and name not in chosen
         imported.append(ImportedCase(name, image.shape, image.spacing, volumes, unused))
-    if problems:
-        more = f" {len(problems) - 1} more cases cannot be used either." if len(problems) > 1 else ""
-        raise VolumeError(f"{problems[0]}{more}")
+    raise_all(problems, f"{len(problems)} of {total} cases cannot be used.")
     on_case(total, total, "done")
     return imported
 
