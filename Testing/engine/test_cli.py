@@ -205,8 +205,40 @@ def test_cases_are_accepted_rejected_annotated_and_removed(capsys, proposed: Stu
     assert (proposed.images / "case2.nii.gz").exists()
 
 
+def test_a_finished_annotation_is_replaced_on_demand_only_and_comes_back(capsys, proposed: Study):
+    mask = proposed.labels / "case3.nii.gz"
+    assert answer(capsys, "annotate", proposed.project, "case3", mask)["state"] == "annotated"
+    project = Project.open(proposed.project)
+    project.set_proposal(
+        "case3",
+        Volume(0 * project.annotation("case3").voxels, project.annotation("case3").geometry),
+        model="specialist-0002",
+        confidence=0.1,
+    )
+    drawn = project.annotation("case3").voxels
+    for _ in range(2):
+        code, _, err = run(capsys, "accept", proposed.project, "case3")
+        assert code == 1
+        assert_one_sentence(err)
+        assert "--replace" in err
+    code, out, _ = run(capsys, "accept", proposed.project, "case3", "--replace")
+    assert code == 0 and "semisam restore" in out
+    assert run(capsys, "accept", proposed.project, "case3")[0] == 1
+    assert answer(capsys, "restore", proposed.project, "case3")["state"] == "annotated"
+    assert np.array_equal(Project.open(proposed.project).annotation("case3").voxels, drawn)
+
+
+def test_a_removed_annotation_comes_back_and_there_may_be_none(capsys, proposed: Study):
+    assert run(capsys, "restore", proposed.project, "case4")[0] == 1
+    out = run(capsys, "remove", proposed.project, "case1", "--annotation-only")[1]
+    assert "semisam restore" in out
+    code, out, _ = run(capsys, "restore", proposed.project, "case1")
+    assert code == 0 and "in full" in out
+    assert "case1" in Project.open(proposed.project).finished_cases()
+
+
 def test_a_case_that_does_not_exist_is_told(capsys, proposed: Study):
-    for command in (["accept"], ["reject"], ["remove"], ["annotate"]):
+    for command in (["accept"], ["reject"], ["restore"], ["remove"], ["annotate"]):
         more = [proposed.labels / "case1.nii.gz"] if command == ["annotate"] else []
         code, _, err = run(capsys, *command, proposed.project, "case9", *more)
         assert code == 1

@@ -1,4 +1,4 @@
-"""Commands on a project and its cases: init, status, suggest, annotate, accept, reject, remove."""
+"""Commands on a project and its cases: init, status, suggest, annotate, accept, reject, restore, remove."""
 
 from __future__ import annotations
 
@@ -57,11 +57,16 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     for name, run, text in (
         ("accept", run_accept, "make the proposal of a case its annotation"),
         ("reject", run_reject, "note that the proposal of a case is no good"),
+        ("restore", run_restore, "bring back the annotation that was replaced or removed last"),
         ("remove", run_remove, "take a case out of the project; its image stays where it is"),
     ):
         parser = add_parser(subparsers, common, name, run, text)
         add_project(parser)
         parser.add_argument("case", metavar="CASE")
+        if name == "accept":
+            parser.add_argument(
+                "--replace", action="store_true", help="in place of a finished annotation, which restore brings back"
+            )
         if name == "remove":
             parser.add_argument("--annotation-only", action="store_true", help="keep the case, remove its annotation")
 
@@ -244,10 +249,21 @@ def run_annotate(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_accept(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.project import Project
+    from semisam.project.states import FINISHED
 
     project = Project.open(arguments.project)
-    project.accept(arguments.case, author=author())
-    return _told(arguments, console, project, f'The proposal of "{arguments.case}" is accepted as its annotation.')
+    case = project.case(arguments.case)
+    # Only one earlier annotation is kept: a second slip would lose what a person has drawn.
+    if case.state in FINISHED and not arguments.replace:
+        raise ProjectError(
+            f'The case "{case.name}" is {case.state.value} already: accept with --replace to put the proposal in the '
+            "place of its annotation."
+        )
+    project.accept(case.name, author=author())
+    text = f'The proposal of "{case.name}" is accepted as its annotation.'
+    if case.annotation is not None:
+        text += f" {_brought_back(arguments)} the annotation that it had."
+    return _told(arguments, console, project, text)
 
 
 def run_reject(arguments: argparse.Namespace, console: Console) -> int:
@@ -258,17 +274,31 @@ def run_reject(arguments: argparse.Namespace, console: Console) -> int:
     return _told(arguments, console, project, f'The proposal of "{arguments.case}" is rejected.')
 
 
+def run_restore(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    project.restore_annotation(arguments.case, author=author())
+    extent = "in part" if project.cases[arguments.case].partial else "in full"
+    text = f'The earlier annotation of "{arguments.case}" is back; the case is annotated {extent}.'
+    return _told(arguments, console, project, text)
+
+
 def run_remove(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.project import Project
 
     project = Project.open(arguments.project)
     if arguments.annotation_only:
         project.remove_annotation(arguments.case)
-        text = f'The annotation of "{arguments.case}" is removed; a copy is in annotations/previous.'
+        text = f'The annotation of "{arguments.case}" is removed. {_brought_back(arguments)} it.'
     else:
         project.remove_case(arguments.case)
         text = f'The case "{arguments.case}" is removed from the project; its image is where it was.'
     return _told(arguments, console, project, text)
+
+
+def _brought_back(arguments: argparse.Namespace) -> str:
+    return f'"semisam restore {arguments.project} {arguments.case}" brings back'
 
 
 def _told(arguments: argparse.Namespace, console: Console, project: Project, text: str) -> int:
