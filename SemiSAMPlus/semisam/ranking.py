@@ -43,6 +43,19 @@ def kept_order(cache: Path) -> list[str]:
 
 
 def volumes(case: Case) -> dict[str, float]:
-    """Volume of each segment of the proposal in millilitres, as far as it is known."""
-    details = case.proposal.provenance.get("details", {}) if case.proposal else {}
+    """Volume of each segment in millilitres, as far as it is known without reading a mask: that of the proposal, unless
+    a finished annotation is in force, which is another mask."""
+    details = case.proposal.provenance.get("details", {}) if case.proposal and _counts(case) else {}
     return dict(details.get("volumes_ml", {}))
+
+
+def shown_confidence(case: Case) -> float | None:
+    """The confidence of the proposal; None where a finished annotation is in force, which it does not tell of."""
+    return case.confidence if _counts(case) else None
+
+
+def _counts(case: Case) -> bool:
+    """Whether the proposal is what a case has: nothing is finished, or the proposal was accepted as it is."""
+    if case.state.value not in ("annotated", "accepted") or case.annotation is None:
+        return True
+    return case.proposal is not None and case.proposal.sha256 == case.annotation.sha256

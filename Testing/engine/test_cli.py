@@ -17,6 +17,7 @@ from semisam import __version__
 from semisam.cli import main
 from semisam.files.volume_files import read_mask, write_image, write_mask
 from semisam.project import Project, State
+from semisam.project.masks import drawn_slices
 from semisam.segments import Segment
 from semisam.volumes import Geometry, Volume
 
@@ -178,6 +179,23 @@ def test_many_segments_do_not_make_the_tables_wide(capsys, study: Study, tmp_pat
     assert main(["status", str(tmp_path / "many"), "--all"]) == 0
     told = capsys.readouterr().out.partition("All cases")[2]
     assert "all ml" in told and max(map(len, told.splitlines())) < 120
+
+
+def test_status_tells_nothing_of_a_proposal_that_an_annotation_has_replaced(capsys, proposed: Study):
+    assert run(capsys, "annotate", proposed.project, "case4", proposed.labels / "case4.nii.gz")[0] == 0
+    assert run(capsys, "accept", proposed.project, "case3")[0] == 0
+    out = run(capsys, "status", proposed.project, "--all")[1]
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.startswith("case")}
+    assert rows["case4"] == ["case4", "annotated"]
+    assert rows["case3"][:3] == ["case3", "accepted", "0.950"] and len(rows["case3"]) == 5
+
+
+def test_status_tells_which_work_is_learned_from(capsys, proposed: Study):
+    project, name = Project.open(proposed.project), "case4"
+    mask = read_mask(proposed.labels / f"{name}.nii.gz", proposed.segments)
+    project.set_annotation(name, mask, author="tester", source="drawn", known=drawn_slices(mask))
+    assert "1 annotated in part" in run(capsys, "status", proposed.project)[1]
+    assert answer(capsys, "status", proposed.project)["states"]["in work"] == 1
 
 
 def test_status_for_machines_holds_every_case(capsys, proposed: Study):

@@ -13,6 +13,7 @@ from conftest import Study
 from semisam.project import Project
 from semisam.report.figures import learning_curves
 from semisam.report.report import make_report
+from semisam.volumes import Volume
 
 _VOID = {"meta", "input", "image", "path", "rect", "use", "circle", "line"}
 
@@ -102,6 +103,18 @@ def test_references_show_how_good_proposals_are(page_of):
     assert "Proposals against the reference" in text
     assert "Dice 1.000" in text
     assert "true Dice" in text
+
+
+def test_an_annotated_case_is_shown_with_the_volumes_of_its_annotation(proposed: Study, tmp_path: Path):
+    project = Project.open(proposed.project)
+    mask = project.proposal("case3")
+    mask = Volume((mask.voxels == 1).astype("uint8"), mask.geometry)
+    project.set_annotation("case3", mask, author="tester", source="drawn")
+    make_report(project, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text("utf-8")
+    case = text.partition('data-name="case3"')[2].partition("</article>")[0]
+    assert "tail</td><td>0.00 ml" in case and "confidence</span>" not in case
+    assert "median of the proposals, lowest 0.70" in text
 
 
 def test_a_project_without_training_has_a_page_too(study: Study):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from semisam.commands.options import add_parser, add_project, author, ending, names
 from semisam.console import Console
 from semisam.errors import ProjectError, UsageError
-from semisam.ranking import kept_order, ranked_cases, volumes
+from semisam.ranking import kept_order, ranked_cases, shown_confidence, volumes
 from semisam.segments import Segment, parse_segments
 from semisam.worker import stop_signal
 
 if TYPE_CHECKING:
-    from semisam.project import Project
+    from semisam.project import Case, Project
 
 _SHOWN_NEXT = 8
 _SHOWN_FIRST = 4
@@ -172,7 +172,8 @@ def run_status(arguments: argparse.Namespace, console: Console) -> int:
     owner = project.training_owner()
     segments = ", ".join(f"{segment.value} {segment.name}" for segment in project.segments)
     console.say(f'Project "{project.path}": {len(cases)} cases; segments: {segments}')
-    console.say("Cases: " + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"))
+    in_words = Counter(_words(case) for case in cases)
+    console.say("Cases: " + (", ".join(f"{count} {state}" for state, count in in_words.items()) or "none yet"))
     if owner is not None:
         console.say(f"Training now: {owner}")
     shown = ranked if arguments.all else [case for case in ranked if case.state.value == "proposed"][:_SHOWN_NEXT]
@@ -180,7 +181,7 @@ def run_status(arguments: argparse.Namespace, console: Console) -> int:
         console.say("\nAll cases:" if arguments.all else "\nLook at these next (the least sure first):")
         header = ["case", "state", "confidence", *_volume_header(project.segments)]
         rows = [
-            [case.name, case.state.value, case.confidence, *_volume_cells(project.segments, volumes(case))]
+            [case.name, _words(case), shown_confidence(case), *_volume_cells(project.segments, volumes(case))]
             for case in shown
         ]
         console.table(header, rows)
@@ -196,6 +197,11 @@ def run_status(arguments: argparse.Namespace, console: Console) -> int:
         }
     )
     return 0
+
+
+def _words(case: Case) -> str:
+    """The state of a case for a person: of work that goes on, some is learned from already."""
+    return "annotated in part" if case.partial else case.state.value
 
 
 def run_suggest(arguments: argparse.Namespace, console: Console) -> int:

@@ -20,7 +20,7 @@ from semisam import __version__
 from semisam.errors import ProjectError, SemiSAMError
 from semisam.files.atomic import write_text
 from semisam.progress import duration
-from semisam.ranking import ranked_cases, volumes
+from semisam.ranking import ranked_cases, shown_confidence, volumes
 
 if TYPE_CHECKING:
     from semisam.project import Case, Project
@@ -42,6 +42,10 @@ class _Row:
     volumes_ml: dict[str, float] = field(default_factory=dict)
     dice: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+
+    @property
+    def confidence(self) -> float | None:
+        return shown_confidence(self.case)
 
     @property
     def mean_dice(self) -> float | None:
@@ -153,7 +157,7 @@ def _segment_styles(segments: Sequence[Segment]) -> str:
 
 def _summary(project: Project, rows: Sequence[_Row], history: Sequence[Any], specialist: Mapping[str, Any]) -> str:
     counts = Counter(row.case.state.value for row in rows)
-    confidences = sorted(row.case.confidence for row in rows if row.case.confidence is not None)
+    confidences = sorted(row.confidence for row in rows if row.confidence is not None)
     known = [row.mean_dice for row in rows if row.mean_dice is not None]
     cards = [
         _card("cases", str(len(rows)), ", ".join(f"{counts[s]} {s}" for s in _STATES if counts[s])),
@@ -233,7 +237,7 @@ def _quality(rows: Sequence[_Row], segments: Sequence[Segment]) -> str:
         mean, middle = sum(values) / len(values), values[len(values) // 2]
         name = f'<i class="swatch segment{segment.value}"></i>{_text(segment.name)}'
         lines.append(f"<tr><td>{name}</td><td>{mean:.3f}</td><td>{middle:.3f}</td><td>{values[0]:.3f}</td></tr>")
-    pairs = [(row.case.confidence, row.mean_dice) for row in known if row.case.confidence is not None]
+    pairs = [(row.confidence, row.mean_dice) for row in known if row.confidence is not None]
     confidence, quality = [pair[0] for pair in pairs], [pair[1] or 0.0 for pair in pairs]
     correlation, found = rank_correlation(confidence, quality), worst_found(confidence, quality)
     remarks = [f"The confidence is off by {_mean_gap(confidence, quality):.3f} on average."]
@@ -270,10 +274,10 @@ def _case_html(row: _Row, segments: Sequence[Segment], rank: int) -> str:
     case = row.case
     state = case.state.value
     facts = []
-    if case.confidence is not None:
+    if row.confidence is not None:
         facts.append(
             f"<div class='confidence'><span>confidence</span><meter min='0' max='1' low='.6' high='.8' optimum='1' "
-            f"value='{case.confidence:.3f}'></meter><b>{case.confidence:.2f}</b></div>"
+            f"value='{row.confidence:.3f}'></meter><b>{row.confidence:.2f}</b></div>"
         )
     lines = []
     for segment in segments:
@@ -292,7 +296,7 @@ def _case_html(row: _Row, segments: Sequence[Segment], rank: int) -> str:
     keys = {
         "rank": rank,
         "name": case.name,
-        "confidence": -1 if case.confidence is None else case.confidence,
+        "confidence": -1 if row.confidence is None else row.confidence,
         "dice": 2 if row.mean_dice is None else row.mean_dice,
         "volume": -sum(row.volumes_ml.values()),
     }
