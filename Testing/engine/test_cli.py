@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,67 @@ def test_images_can_be_copied_into_the_project(capsys, study: Study):
     for image in study.images.iterdir():
         image.unlink()
     assert Project.open(study.project).image("case2").shape == (20, 22, 20)
+
+
+def test_cases_are_added_with_their_annotations(capsys, study: Study, tmp_path: Path):
+    first = study.images / "case1.nii.gz"
+    (tmp_path / "some").mkdir()
+    shutil.copy(first, tmp_path / "some")
+    arguments = ["init", study.project, "--images", tmp_path / "some", "--segments", SEGMENTS]
+    assert "semisam suggest" in run(capsys, *arguments)[1]
+    more = [study.images / f"case{number}.nii.gz" for number in (2, 3)]
+    (study.labels / "case3.nii.gz").unlink()
+    result = answer(capsys, "add", study.project, *more, "--annotations", study.labels, "--copy")
+    assert result["annotated"] == ["case2"] and list(result["cases"]) == ["case2", "case3"]
+    project = Project.open(study.project)
+    assert list(project.cases) == ["case1", "case2", "case3"] and project.training_cases() == ["case2"]
+    assert project.case("case3").image.is_relative_to(study.project.resolve())
+
+
+def test_of_several_images_all_or_none_are_added(capsys, study: Study, tmp_path: Path):
+    assert run(capsys, *study.init_arguments())[0] == 0
+    good = shutil.copy(study.images / "case1.nii.gz", tmp_path / "good.nii.gz")
+    bad = [tmp_path / "bad.nii.gz", tmp_path / "worse.nii.gz"]
+    for path in bad:
+        path.write_bytes(b"no image")
+    code, _, err = run(capsys, "add", study.project, good, *bad)
+    assert code == 1 and all(path.name in err for path in bad)
+    assert_one_sentence(err)
+    mask = study.folder / "good.seg.nrrd"
+    shutil.copy(study.labels / "case1.nii.gz", mask)
+    assert "segmentation" in run(capsys, "add", study.project, mask)[2]
+    assert "already" in run(capsys, "add", study.project, study.images / "case1.nii.gz")[2]
+    assert len(Project.open(study.project).cases) == 4
+
+
+def test_a_moved_image_is_linked_again(capsys, proposed: Study, tmp_path: Path):
+    moved = shutil.move(proposed.images / "case4.nii.gz", tmp_path / "moved.nii.gz")
+    code, _, err = run(capsys, "annotate", proposed.project, "case4", proposed.labels / "case4.nii.gz")
+    assert code == 1 and "semisam link" in err
+    assert run(capsys, "link", proposed.project, "case4", proposed.images / "case1.nii.gz")[0] == 1
+    assert answer(capsys, "link", proposed.project, "case4", moved)["state"] == "proposed"
+    assert Project.open(proposed.project).image("case4").shape == (22, 22, 20)
+
+
+def test_annotating_tells_what_the_mask_shows(capsys, proposed: Study, tmp_path: Path):
+    mask = read_mask(proposed.labels / "case4.nii.gz", proposed.segments)
+    result = answer(capsys, "annotate", proposed.project, "case4", proposed.labels / "case4.nii.gz")
+    volume = (mask.voxels == 1).sum() * mask.geometry.voxel_volume / 1000
+    assert result["volumes_ml"]["head"] == pytest.approx(volume)
+    empty = tmp_path / "empty.nii.gz"
+    write_mask(empty, Volume(0 * mask.voxels, mask.geometry), proposed.segments)
+    assert (
+        f"head {volume:.3f} ml"
+        in run(capsys, "annotate", proposed.project, "case4", proposed.labels / "case4.nii.gz")[1]
+    )
+    code, out, _ = run(capsys, "annotate", proposed.project, "case4", empty)
+    assert code == 0 and "The mask is empty" in out
+
+
+def test_a_project_without_cases_is_told_how_to_have_some(capsys, tmp_path: Path):
+    Project.create(tmp_path / "p", [Segment(1, "x", (0, 0, 0))])
+    for command in ("status", "suggest"):
+        assert "semisam add" in run(capsys, command, tmp_path / "p")[1]
 
 
 def test_status_shows_the_least_sure_proposal_first(capsys, proposed: Study):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semisam.commands.options import INTERRUPTED, add_parser, add_project, count, natural, positive
+from semisam.commands.projects import next_step
 from semisam.console import Console
 from semisam.errors import UsageError
 from semisam.progress import duration
@@ -83,11 +84,12 @@ def run_demo(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_sample(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.demo.demo import sample_project
+    from semisam.project import Project
 
     new_image = sample_project(arguments.project, arguments.cases, arguments.annotated, arguments.seed)
     console.say(
         f'"{arguments.project}" holds {arguments.cases} made-up cases, {arguments.annotated} of them annotated. '
-        f'Next: semisam train "{arguments.project}"'
+        f"{next_step(Project.open(arguments.project))}"
     )
     console.result({"project": arguments.project.absolute(), "new_image": new_image})
     return 0

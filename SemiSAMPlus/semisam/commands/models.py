@@ -51,6 +51,7 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_import(arguments: argparse.Namespace, console: Console) -> int:
     from semisam.model_exchange import import_model
+    from semisam.project import Project
 
     imported = import_model(arguments.project, arguments.file.absolute(), replace_model=arguments.replace)
     logs.keep_in(imported.project / "log")
@@ -59,7 +60,10 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
     if imported.kept is not None:
         console.say(f'The model that it had is kept as "{imported.kept}".')
     where = f'"{arguments.project}"'
-    console.say(f"Next: semisam segment {where} IMAGE -o masks; with cases: semisam propose, semisam train")
+    cases = (
+        "semisam propose, semisam train" if Project.open(imported.project).cases else f"semisam add {where} IMAGE ..."
+    )
+    console.say(f"Next: semisam segment {where} IMAGE -o masks; to learn more: {cases}")
     console.result(vars(imported))
     return 0
 

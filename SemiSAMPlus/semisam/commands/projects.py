@@ -1,4 +1,4 @@
-"""Commands on a project and its cases: init, status, suggest, annotate, accept, reject, restore, remove."""
+"""Commands on a project and its cases: init, add, link, status, suggest, annotate, accept, reject, restore, remove."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from semisam.worker import stop_signal
 
 if TYPE_CHECKING:
     from semisam.project import Case, Project
+    from semisam.project.importing import ImportedCase
 
 _SHOWN_NEXT = 8
 _SHOWN_FIRST = 4
@@ -40,6 +41,18 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     _add_unknown(init)
     init.add_argument("--segments", metavar='"1=NAME,2=NAME"', required=True, help="value and name of each segment")
     init.add_argument("--copy", action="store_true", help="copy the images into the project")
+
+    add = add_parser(subparsers, common, "add", run_add, "add cases to a project, each called as its image")
+    add_project(add)
+    add.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="an image file or a DICOM folder")
+    add.add_argument("--annotations", metavar="DIR", type=Path, help="masks named like the images")
+    _add_unknown(add)
+    add.add_argument("--copy", action="store_true", help="copy the images into the project")
+
+    link = add_parser(subparsers, common, "link", run_link, "tell where the image of a case lies now")
+    add_project(link)
+    link.add_argument("case", metavar="CASE")
+    link.add_argument("image", metavar="IMAGE", type=Path, help="an image file or a DICOM folder")
 
     status = add_parser(subparsers, common, "status", run_status, "tell how far a project is and what to look at next")
     add_project(status)
@@ -99,6 +112,67 @@ def run_init(arguments: argparse.Namespace, console: Console) -> int:
             author=author(),
             on_case=progress.step,
         )
+    _say_annotated(console, segments, imported)
+    annotated = [case.name for case in imported if case.volumes_ml]
+    unused = [case.name for case in imported if case.unused_mask]
+    sizes = Counter(case.shape for case in imported)
+    console.say(
+        f"{len(imported)} cases, {len(annotated)} annotated, {len(imported) - len(annotated)} unannotated; "
+        f"{_range(imported)}{'' if len(sizes) == 1 else f', {len(sizes)} different sizes'}."
+    )
+    if unused:
+        console.say(f"Annotations of {len(unused)} more cases lie in the folder and are not used.")
+    console.say(f'The project is in "{project.path}". {next_step(project)}')
+    console.result(
+        {
+            "project": str(project.path),
+            "segments": [segment.to_dict() for segment in project.segments],
+            "cases": _described(imported),
+            "annotated": annotated,
+            "annotations_not_used": unused,
+        }
+    )
+    return 0
+
+
+def run_add(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+    from semisam.project.importing import add_images
+
+    if arguments.unknown and arguments.annotations is None:
+        raise UsageError("--unknown is about annotations: give their folder with --annotations.")
+    project = Project.open(arguments.project)
+    with console.progress("Reading", events=False) as progress:
+        added = add_images(
+            project,
+            arguments.images,
+            annotations=arguments.annotations,
+            unknown=arguments.unknown,
+            copy=arguments.copy or None,
+            author=author(),
+            on_case=progress.step,
+        )
+    _say_annotated(console, project.segments, added)
+    annotated = [case.name for case in added if case.volumes_ml]
+    console.say(
+        f"{len(added)} more cases, {len(annotated)} of them annotated: {', '.join(case.name for case in added)}."
+    )
+    console.say(next_step(project))
+    console.result({"project": str(project.path), "cases": _described(added), "annotated": annotated})
+    return 0
+
+
+def run_link(arguments: argparse.Namespace, console: Console) -> int:
+    from semisam.project import Project
+
+    project = Project.open(arguments.project)
+    project.relink_image(arguments.case, arguments.image)
+    image = project.case(arguments.case).image
+    return _told(arguments, console, project, f'The image of the case "{arguments.case}" is "{image}" now.')
+
+
+def _say_annotated(console: Console, segments: Sequence[Segment], imported: Sequence[ImportedCase]) -> None:
+    """A table of the annotated cases, by which a person sees whether all was understood."""
     rows = [
         [
             case.name,
@@ -109,31 +183,16 @@ def run_init(arguments: argparse.Namespace, console: Console) -> int:
         for case in imported
         if case.volumes_ml
     ]
-    annotated, unused = len(rows), [case.name for case in imported if case.unused_mask]
     if rows:
         console.table(["annotated case", "voxels k,j,i", "mm k,j,i", *_volume_header(segments)], rows)
         console.say()
-    sizes = Counter(case.shape for case in imported)
-    console.say(
-        f"{len(imported)} cases, {annotated} annotated, {len(imported) - annotated} unannotated; "
-        f"{_range(imported)}{'' if len(sizes) == 1 else f', {len(sizes)} different sizes'}."
-    )
-    if unused:
-        console.say(f"Annotations of {len(unused)} more cases lie in the folder and are not used.")
-    console.say(f'The project is in "{project.path}". Next: semisam train "{arguments.project}"')
-    console.result(
-        {
-            "project": str(project.path),
-            "segments": [segment.to_dict() for segment in project.segments],
-            "cases": {
-                case.name: {"shape": case.shape, "spacing": case.spacing, "volumes_ml": case.volumes_ml or None}
-                for case in imported
-            },
-            "annotated": [case.name for case in imported if case.volumes_ml],
-            "annotations_not_used": unused,
-        }
-    )
-    return 0
+
+
+def _described(imported: Sequence[ImportedCase]) -> dict[str, dict[str, Any]]:
+    return {
+        case.name: {"shape": case.shape, "spacing": case.spacing, "volumes_ml": case.volumes_ml or None}
+        for case in imported
+    }
 
 
 def _volume_header(segments: Sequence[Segment]) -> list[str]:
@@ -185,7 +244,7 @@ def run_status(arguments: argparse.Namespace, console: Console) -> int:
             for case in shown
         ]
         console.table(header, rows)
-    console.say(f"\n{_next_step(project, counts)}")
+    console.say(f"\n{next_step(project)}")
     console.result(
         {
             "project": str(project.path),
@@ -220,18 +279,21 @@ def run_suggest(arguments: argparse.Namespace, console: Console) -> int:
         for name in order[:_SHOWN_FIRST]:
             console.say(f"  {name}")
     else:
-        console.say("Every case is annotated, or there is none.")
+        console.say("Every case is annotated." if project.cases else f"There are no cases. {next_step(project)}")
     console.result({"order": order})
     return 0
 
 
-def _next_step(project: Project, counts: Counter[str]) -> str:
+def next_step(project: Project) -> str:
+    """What a person would do with the project next."""
     where = f'"{project.path}"'
+    if not project.cases:
+        return f"Next: semisam add {where} IMAGE ..., or add images in 3D Slicer."
     if not project.training_cases():
         first = next(iter(kept_order(project.cache_dir)), None)
         case = f'annotate a case ("semisam suggest {where}" tells which)' if first is None else f'annotate "{first}"'
         return f"Next: {case}: semisam annotate {where} {first or 'CASE'} MASK, or in 3D Slicer."
-    if counts["proposed"]:
+    if any(case.state.value == "proposed" for case in project.cases.values()):
         return f'Next: correct or accept proposals, train on; "semisam report {where}" shows all of it in pictures.'
     return f"Next: semisam train {where}"
 
@@ -243,14 +305,26 @@ def run_annotate(arguments: argparse.Namespace, console: Console) -> int:
     project.case(arguments.case)
     if not arguments.mask.is_file():
         raise ProjectError(f'The mask "{arguments.mask}" does not exist: name a .seg.nrrd file or a label map.')
-    from semisam.project.masks import read_given
+    from semisam.project.masks import read_given, volumes_ml
 
     geometry = project.image_geometry(arguments.case)
     mask, known = read_given(arguments.mask, project.segments, geometry, arguments.unknown)
     source = str(arguments.mask.absolute())
     project.set_annotation(arguments.case, mask, author=author(), source=source, known=known)
     extent = "in part; it is completed by the next training" if project.cases[arguments.case].partial else "in full"
-    return _told(arguments, console, project, f'The case "{arguments.case}" is annotated {extent}.')
+    volumes = volumes_ml(mask, project.segments)
+    text = f'The case "{arguments.case}" is annotated {extent}. {_volumes_in_words(project.segments, volumes)}'
+    return _told(arguments, console, project, text, volumes)
+
+
+def _volumes_in_words(segments: Sequence[Segment], volumes_ml: Mapping[str, float]) -> str:
+    if not any(volumes_ml.values()):
+        # Right for a patient who lacks the organ, and a wrong file for all others.
+        return "The mask is empty: it teaches that this image shows no segment. If it does, annotate the case again."
+    if len(segments) > _MOST_COLUMNS:
+        count, total = _volume_cells(segments, volumes_ml)
+        return f"It shows {count} of {len(segments)} segments, {total:.3f} ml in all."
+    return f"It shows {', '.join(f'{name} {volume:.3f} ml' for name, volume in volumes_ml.items())}."
 
 
 def run_accept(arguments: argparse.Namespace, console: Console) -> int:
@@ -307,8 +381,15 @@ def _brought_back(arguments: argparse.Namespace) -> str:
     return f'"semisam restore {arguments.project} {arguments.case}" brings back'
 
 
-def _told(arguments: argparse.Namespace, console: Console, project: Project, text: str) -> int:
+def _told(
+    arguments: argparse.Namespace,
+    console: Console,
+    project: Project,
+    text: str,
+    volumes_ml: Mapping[str, float] | None = None,
+) -> int:
     console.say(text)
     case = project.cases.get(arguments.case)
-    console.result({"case": arguments.case, "state": None if case is None else case.state.value})
+    measured = {} if volumes_ml is None else {"volumes_ml": dict(volumes_ml)}
+    console.result({"case": arguments.case, "state": None if case is None else case.state.value, **measured})
     return 0

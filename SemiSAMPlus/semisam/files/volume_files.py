@@ -56,6 +56,20 @@ def find_images(folder: Path | str) -> dict[str, Path]:
     return _named(folder, found, "images")
 
 
+def named_images(paths: Sequence[Path]) -> dict[str, Path]:
+    """Case name -> path for single images (files or folders with a DICOM series), called as ``find_images`` does.
+
+    Raises VolumeError for what cannot be an image, or two images that would be the same case.
+    """
+    for path in paths:
+        if not path.exists():
+            raise VolumeError(f'There is no image "{path}". Check the path.')
+        if not _is_case(path):
+            kind = "a segmentation" if _extension(path) == ".seg.nrrd" else "no image that can be read"
+            raise VolumeError(f'"{path}" is {kind}. Name {_FORMATS}.')
+    return _named(Path(), [path.absolute() for path in paths], "images")
+
+
 def find_masks(folder: Path | str) -> dict[str, Path]:
     """Case name -> mask file (.seg.nrrd or a label map) for what lies directly in ``folder``, sorted by name.
 
@@ -157,9 +171,7 @@ def _named(folder: Path, paths: list[Path], what: str) -> dict[str, Path]:
         # Some file systems do not tell capitals or composed accents apart.
         other = seen.setdefault(unicodedata.normalize("NFC", name.casefold()), path)
         if other is not path:
-            raise VolumeError(
-                f'"{other.name}" and "{path.name}" in "{folder}" would both be the case "{name}". Rename or remove one.'
-            )
+            raise VolumeError(f'"{other}" and "{path}" would both be the case "{name}". Rename or remove one.')
         named[name] = path
     return named
 

@@ -1,4 +1,4 @@
-"""Making a project of folders: images by case name, the annotations that may be used, everything checked.
+"""Making a project of folders, and adding to one: images by case name, the annotations that may be used, all checked.
 
 The project is built beside its final place and moved there when it is whole, so that a command that is killed or finds
 a bad file leaves no half of a project behind.
@@ -10,13 +10,21 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from semisam.errors import ProjectError, SemiSAMError, UsageError, raise_all
 from semisam.files.atomic import move, remove_orphans, temporary_beside
 from semisam.project import Project
 from semisam.project.files import FOLDERS, discard
-from semisam.project.masks import read_given
+from semisam.project.masks import read_given, volumes_ml
 from semisam.segments import Segment
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from semisam.volumes import Geometry, Volume
+
+    _Given = tuple[Volume, np.ndarray | None]
 
 _log = logging.getLogger(__name__)
 _DOCUMENT = "project.json"
@@ -130,21 +138,74 @@ def _read_all(
         on_case(done, total, name)
         try:
             image = project.image(name)
-            volumes = {}
+            given = None
             if name in chosen:
-                mask, known = read_given(chosen[name], project.segments, image.geometry, unknown)
-                source = str(chosen[name].absolute())
-                project.set_annotation(name, mask, author=author, source=source, known=known)
-                voxel_ml = image.geometry.voxel_volume / 1000
-                volumes = {s.name: float((mask.voxels == s.value).sum()) * voxel_ml for s in project.segments}
+                given = read_given(chosen[name], project.segments, image.geometry, unknown)
+                _annotate(project, name, chosen[name], given, author)
         except SemiSAMError as error:
             problems.append(error)
             continue
         unused = name in with_mask and name not in chosen
-        imported.append(ImportedCase(name, image.shape, image.spacing, volumes, unused))
+        imported.append(_understood(project, name, image.geometry, given, unused))
     raise_all(problems, f"{len(problems)} of {total} cases cannot be used.")
     on_case(total, total, "done")
     return imported
+
+
+def _annotate(project: Project, name: str, path: Path, given: _Given, author: str) -> None:
+    mask, known = given
+    project.set_annotation(name, mask, author=author, source=str(path.absolute()), known=known)
+
+
+def _understood(
+    project: Project, name: str, geometry: Geometry, given: _Given | None, unused: bool = False
+) -> ImportedCase:
+    volumes = {} if given is None else volumes_ml(given[0], project.segments)
+    return ImportedCase(name, geometry.shape, geometry.spacing, volumes, unused)
+
+
+def add_images(
+    project: Project,
+    images: Sequence[Path],
+    *,
+    annotations: Path | None = None,
+    unknown: str | None = None,
+    copy: bool | None = None,
+    author: str = "unknown",
+    on_case: Callable[[int, int, str], None] | None = None,
+) -> list[ImportedCase]:
+    """Add images (files or DICOM folders) to a project as cases, with the masks in ``annotations`` of the same names.
+
+    All or none of them: everything is read before the project is changed. ``unknown``, ``copy`` and ``on_case`` are as
+    in ``import_project``, ``copy`` None does as the project was made to. Raises UsageError, and VolumeError or
+    ProjectError for files that cannot be used.
+    """
+    from semisam.files.volume_files import find_masks, named_images, read_image
+
+    found = named_images(images)
+    if annotations is not None and not annotations.is_dir():
+        raise UsageError(f'The folder "{annotations}" given with --annotations does not exist.')
+    masks = {} if annotations is None else {n: path for n, path in find_masks(annotations).items() if n in found}
+    if annotations is not None and not masks:
+        raise UsageError(f'No mask in "{annotations}" has the name of one of the images: give them equal names.')
+    report = on_case or (lambda done, total, name: None)
+    grids: dict[str, Geometry] = {}
+    given: dict[str, _Given] = {}
+    problems: list[SemiSAMError] = []
+    for done, (name, path) in enumerate(found.items()):
+        report(done, len(found), name)
+        try:
+            grids[name] = read_image(path).geometry
+            if name in masks:
+                given[name] = read_given(masks[name], project.segments, grids[name], unknown)
+        except SemiSAMError as error:
+            problems.append(error)
+    raise_all(problems, f"{len(problems)} of {len(found)} images cannot be added.")
+    project.add_cases(found, copy=copy)
+    for name, mask in given.items():
+        _annotate(project, name, masks[name], mask, author)
+    report(len(found), len(found), "done")
+    return [_understood(project, name, grid, given.get(name)) for name, grid in grids.items()]
 
 
 def _publish(staging: Path, path: Path) -> None:

@@ -120,6 +120,12 @@ def read_given(
     return Volume(np.where(known, mask.voxels, 0).astype(np.uint8), mask.geometry), known
 
 
+def volumes_ml(mask: Volume, segments: Sequence[Segment]) -> dict[str, float]:
+    """Volume of each segment in a mask, millilitres, by name."""
+    voxel_ml = mask.geometry.voxel_volume / 1000
+    return {segment.name: float((mask.voxels == segment.value).sum()) * voxel_ml for segment in segments}
+
+
 def drawn_slices(mask: Volume) -> np.ndarray:
     """(k, j, i) bool: the slices with something drawn on them, along the axis that one draws across.
 

@@ -157,8 +157,8 @@ class ProjectView:
         image = self.case(name).image
         if not image.exists():
             raise ProjectError(
-                f'The image "{image}" of the case "{name}" is not there: put it back, link the case to its new place, '
-                "or remove the case."
+                f'The image "{image}" of the case "{name}" is not there: put it back, tell its new place (semisam link '
+                "PROJECT CASE IMAGE), or remove the case."
             )
         return image
 

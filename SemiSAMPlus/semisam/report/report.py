@@ -20,6 +20,7 @@ from semisam import __version__
 from semisam.errors import ProjectError, SemiSAMError
 from semisam.files.atomic import write_text
 from semisam.progress import duration
+from semisam.project.masks import volumes_ml
 from semisam.ranking import ranked_cases, shown_confidence, volumes
 
 if TYPE_CHECKING:
@@ -117,20 +118,15 @@ def _make_row(project: Project, case: Case, reference: Path | None) -> _Row:
             masks["reference"] = read_mask(reference, project.segments, reference=image.geometry)
         doubt = project.uncertainty_path(case.name) if case.proposal is not None else None
         uncertainty = None if doubt is None else read_image(doubt)
-        row.volumes_ml = volumes(case) or _measured(masks.get("annotation"), project.segments)
+        row.volumes_ml = volumes(case)
+        if not row.volumes_ml and "annotation" in masks:
+            row.volumes_ml = volumes_ml(masks["annotation"], project.segments)
         if "reference" in masks and "proposal" in masks:
             row.dice = _dice(masks["proposal"], masks["reference"], project.segments)
         row.pictures = draw_case(CasePicture(image, masks, uncertainty), project.segments)
     except SemiSAMError as error:
         row.problem = str(error)
     return row
-
-
-def _measured(mask: Volume | None, segments: Sequence[Segment]) -> dict[str, float]:
-    if mask is None:
-        return {}
-    voxel_ml = mask.geometry.voxel_volume / 1000
-    return {segment.name: float((mask.voxels == segment.value).sum()) * voxel_ml for segment in segments}
 
 
 def _dice(proposal: Volume, truth: Volume, segments: Sequence[Segment]) -> dict[str, float]:
