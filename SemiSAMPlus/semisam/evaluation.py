@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semisam.errors import UsageError, VolumeError
+from semisam.errors import UsageError
 from semisam.measure import Measures, measure
-from semisam.segments import Segment, default_color
+from semisam.segments import OUTSIDE, Segment, default_color
+
+UNCERTAINTY = ".uncertainty"
 
 Values = dict[str, float | None]
 
@@ -56,7 +58,7 @@ def evaluate(
     """Compare the masks in ``predictions`` (a folder, a file, or a project: its proposals) with those in ``reference``.
 
     Cases are matched by name; two single files are matched whatever their names. Without ``segments`` they come from
-    the project, or are the values that occur in the reference masks. ``on_case`` is called with (done, total, name).
+    the project, or from the masks (``occurring_segments``). ``on_case`` is called with (done, total, name).
     Raises UsageError when nothing matches, VolumeError for masks on different grids.
     """
     from semisam.files.volume_files import read_mask
@@ -78,7 +80,7 @@ def evaluate(
     if not names:
         raise UsageError(f'No mask in "{predictions}" has the name of one in "{reference}": give them equal names.')
     if segments is None:
-        segments = occurring_segments(references[name] for name in names)
+        segments = occurring_segments([references[name] for name in names], [found[name] for name in names])
     cases: dict[str, dict[str, Values]] = {}
     for done, name in enumerate(names):
         if on_case is not None:
@@ -102,24 +104,54 @@ def evaluate(
 def _masks(path: Path) -> dict[str, Path]:
     from semisam.files.volume_files import case_name, find_masks
 
-    return {case_name(path): path} if path.is_file() else find_masks(path)
+    if path.is_file():
+        return {case_name(path): path}
+    found = find_masks(path)
+    # In a folder of proposals, each has its uncertainty beside it.
+    return {name: mask for name, mask in found.items() if name.removesuffix(UNCERTAINTY) not in found.keys() - {name}}
 
 
-def occurring_segments(paths: Iterable[Path]) -> tuple[Segment, ...]:
-    """The values in some masks as segments that are called by their value."""
-    from semisam.files.volume_files import read_mask
+def occurring_segments(paths: Sequence[Path], others: Sequence[Path] = ()) -> tuple[Segment, ...]:
+    """The segments of some masks, with the names and values that .seg.nrrd files among them and the ``others`` give.
 
+    Without such a file they are the values that occur in ``paths``, called by their value. Raises UsageError where
+    that does not tell which value is which.
+    """
+    from semisam.files.volume_files import named_segments, read_mask
+
+    named = [(path, named_segments(path)) for path in (*paths, *others)]
+    if any(segments for _, segments in named):
+        return _named(named)
     every = tuple(Segment(value, str(value), default_color(value - 1)) for value in range(1, 256))
     values: set[int] = set()
     for path in paths:
-        try:
-            values.update(np.unique(read_mask(path, every).voxels).tolist())
-        except VolumeError as error:
-            raise VolumeError(f'{error} Name the segments with --segments "1=NAME,2=NAME".') from error
+        values.update(np.unique(read_mask(path, every).voxels).tolist())
     found = tuple(segment for segment in every if segment.value in values)
     if not found:
         raise UsageError("The reference masks are empty: name the segments with --segments.")
     return found
+
+
+def _named(files: Sequence[tuple[Path, Sequence[Segment]]]) -> tuple[Segment, ...]:
+    """The segments of files that name them; label maps are among the files where one has none."""
+    by_name: dict[str, Segment] = {}
+    clear = True
+    for _, segments in files:
+        for segment in segments:
+            clear &= by_name.setdefault(segment.name.casefold(), segment).value == segment.value
+    by_name.pop(OUTSIDE.name, None)
+    found = list(by_name.values())
+    clear &= len({segment.value for segment in found if 1 <= segment.value <= 255}) == len(found)
+    if clear:
+        return tuple(sorted(found, key=lambda segment: segment.value))
+    plain = next((path for path, segments in files if not segments), None)
+    if plain is not None:
+        raise UsageError(
+            f'It is not clear which segment a value of "{plain}" means, because the other masks do not agree on that: '
+            'say it with --segments "1=NAME,2=NAME".'
+        )
+    # By name alone the files tell everything.
+    return tuple(replace(segment, value=value) for value, segment in enumerate(found, start=1))
 
 
 def _means(cases: dict[str, dict[str, Values]], segments: Sequence[str]) -> dict[str, Values]:

@@ -19,7 +19,7 @@ from semisam.cli import main
 from semisam.files.volume_files import read_mask, write_image, write_mask
 from semisam.project import Project, State
 from semisam.project.masks import drawn_slices
-from semisam.segments import Segment
+from semisam.segments import Segment, parse_segments
 from semisam.volumes import Geometry, Volume
 
 
@@ -485,6 +485,24 @@ def test_evaluate_takes_two_single_files(capsys, study: Study):
     result = answer(capsys, "evaluate", study.labels / "case1.nii.gz", study.labels / "case1.nii.gz")
     assert result["mean"]["all"]["dice"] == 1.0
     assert set(result["cases"]["case1"]) == {"1", "2"}
+
+
+def test_evaluate_takes_the_names_that_the_masks_themselves_tell(capsys, proposed: Study, tmp_path: Path):
+    result = answer(capsys, "evaluate", proposed.project / "proposals", proposed.labels)
+    assert set(result["cases"]["case3"]) == {"head", "tail"} and result["mean"]["head"]["dice"] > 0.5
+    assert result["without_reference"] == []  # the uncertainty beside a proposal is no prediction
+    # Both sides tell names, so their values may differ.
+    turned = parse_segments("1=tail,2=head")
+    mask = read_mask(proposed.labels / "case3.nii.gz", proposed.segments)
+    (tmp_path / "turned").mkdir()
+    path = tmp_path / "turned" / "case3.seg.nrrd"
+    write_mask(path, Volume(np.array([0, 2, 1], np.uint8)[mask.voxels], mask.geometry), turned)
+    result = answer(capsys, "evaluate", proposed.project / "proposals" / "case3.seg.nrrd", path)
+    assert result["mean"]["all"]["dice"] == 1.0
+    shutil.copy(proposed.project / "proposals" / "case4.seg.nrrd", tmp_path / "turned")
+    code, _, err = run(capsys, "evaluate", tmp_path / "turned", proposed.labels)
+    assert code == 2 and "--segments" in err
+    assert_one_sentence(err)
 
 
 def test_evaluate_refuses_masks_on_different_grids(capsys, study: Study, tmp_path):

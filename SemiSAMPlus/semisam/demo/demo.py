@@ -97,7 +97,7 @@ def given_data(folder: Path, annotated: int, segments: Sequence[Segment] | None)
     names = [name for name in find_images(folder / "images") if name in masks]
     if len(names) < annotated:
         raise UsageError(f'"{folder}" has {len(names)} images with a mask of the same name; {annotated} are needed.')
-    found = tuple(segments or occurring_segments(masks[name] for name in names[:annotated]))
+    found = tuple(segments or occurring_segments([masks[name] for name in names[:annotated]]))
     return DemoData(folder / "images", labels, found, tuple(names[:annotated]), None)
 
 

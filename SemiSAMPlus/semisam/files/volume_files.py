@@ -24,7 +24,7 @@ from semisam.errors import VolumeError
 from semisam.files import dicom_series, nifti, seg_nrrd
 from semisam.files.atomic import replacing
 from semisam.files.metaimage import check_metaimage
-from semisam.segments import OUTSIDE, Segment
+from semisam.segments import OUTSIDE, Segment, default_color
 from semisam.volumes import Geometry, Volume, axis_map, reorder_voxels
 
 _log = logging.getLogger(__name__)
@@ -122,6 +122,24 @@ def read_mask(path: Path | str, segments: Sequence[Segment], reference: Geometry
         voxels = _by_value(path, layers[0], segments)
     mask = Volume(voxels, _geometry(path, image))
     return mask if reference is None else _on_grid(path, mask, reference, partial=partial)
+
+
+def named_segments(path: Path) -> tuple[Segment, ...]:
+    """The segments that a .seg.nrrd file describes, none for any other file; reads its header alone.
+
+    Segments without a name are called by their value. Raises VolumeError.
+    """
+    if _extension(path) != ".seg.nrrd":
+        return ()
+    reader = _sitk().ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(f'The mask "{path}" cannot be read: the file is damaged. Save it again.') from error
+    fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("Segment")}
+    stored = seg_nrrd.stored_segments(path, fields)
+    return tuple(Segment(item.value, item.name or str(item.value), default_color(n)) for n, item in enumerate(stored))
 
 
 def write_image(path: Path | str, volume: Volume) -> None:
