@@ -42,10 +42,12 @@ time.sleep(60)
 """
 
 
-def start(program: str, child: bool = True) -> tuple[subprocess.Popen[bytes], bytes]:
+def start(program: str, child: bool = True, errors: int | None = None) -> tuple[subprocess.Popen[bytes], bytes]:
     variables = {**environment(), **({CHILD_VARIABLE: "1"} if child else {})}
     pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, env=variables, process_group=0)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=errors, env=variables, process_group=0
+    )
     assert process.stdout is not None
     return process, process.stdout.readline()
 
@@ -84,6 +86,22 @@ def test_a_command_in_a_terminal_does_not_look_at_its_input() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
     assert process.stdout is not None and b"SIGTERM" in process.stdout.read()
+
+
+def test_an_interruption_is_told_at_once_and_not_among_the_answers() -> None:
+    process, _ = start(DEAF, child=False, errors=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == b"\n"
+        assert b"saving what was learned" in process.stderr.readline()
+        assert process.poll() is None  # long before its end
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+    process, _ = start(POLITE, child=False, errors=subprocess.PIPE)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert out == b"Stopped.\n"
 
 
 def test_a_child_that_does_not_listen_ends_after_its_parent_with_what_it_started() -> None:

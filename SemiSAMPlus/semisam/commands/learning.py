@@ -117,7 +117,7 @@ def run_train(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_propose(arguments: argparse.Namespace, console: Console) -> int:
-    stop = stop_signal.install()
+    stop = stop_signal.install(notice=stop_signal.ENDING)
     from semisam.project import Project
 
     project = Project.open(arguments.project)

@@ -81,4 +81,4 @@ def author() -> str:
 
 def ending(stop: StopSignal) -> int:
     """The exit code of a long command that came to its end: interrupted by a signal, or done (also on request)."""
-    return INTERRUPTED if stop.reason.startswith("Stopped by") else 0
+    return INTERRUPTED if stop.interrupted else 0

@@ -264,7 +264,7 @@ def _words(case: Case) -> str:
 
 
 def run_suggest(arguments: argparse.Namespace, console: Console) -> int:
-    stop = stop_signal.install()
+    stop = stop_signal.install(notice=stop_signal.ENDING)
     from semisam.project import Project
     from semisam.typical import choose
 

@@ -2,7 +2,7 @@
 
 ``install()`` gives a callable that turns true once the command should come to an end:
 
-* on SIGINT (Ctrl+C) and SIGTERM; a second one ends the process at once, as usual;
+* on SIGINT (Ctrl+C) and SIGTERM, which is told at once; a second one ends the process at once, as usual;
 * in a process that the worker started (environment variable ``SEMISAM_CHILD=1``, standard input a pipe) also when the
   line ``stop`` arrives on standard input, and when standard input ends. The latter means that the worker is gone,
   however it went: then nobody is left to kill a command that does not listen, so it ends itself, with the processes
@@ -22,18 +22,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 CHILD_VARIABLE = "SEMISAM_CHILD"
 PARENT_GONE_SECONDS = 10.0
+SAVING = "Stopping, and saving what was learned (once more to give that up)."
+ENDING = "Stopping (once more to end at once)."
 
 
 class StopSignal:
-    """Call it to ask whether to stop. ``reason`` says why in words, and is empty before."""
+    """Call it to ask whether to stop. ``reason`` says why in words, and is empty before; ``interrupted`` is whether a
+    signal was the reason."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self.reason = ""
+        self.interrupted = False
 
     def __call__(self) -> bool:
         return self._event.is_set()
@@ -45,14 +50,21 @@ class StopSignal:
             self._event.set()
 
 
-def install(parent_gone_seconds: float = PARENT_GONE_SECONDS) -> StopSignal:
-    """Listen for the wish to stop; to be called once, in the main thread of the process."""
+def install(parent_gone_seconds: float = PARENT_GONE_SECONDS, notice: str = SAVING) -> StopSignal:
+    """Listen for the wish to stop; to be called once, in the main thread of the process.
+
+    ``notice`` is told on standard error as soon as a signal has been heard: the end may be seconds away.
+    """
     stop = StopSignal()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        stop.request(f"Stopped by {signal.Signals(number).name}.")
+        stop.interrupted = not stop()
+        stop.request("Stopped." if number == signal.SIGINT else f"Stopped by {signal.Signals(number).name}.")
+        # Not through sys.stderr: the signal may have come in the middle of a write to it.
+        with suppress(OSError):
+            os.write(2, f"\n{notice}\n".encode())
 
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
