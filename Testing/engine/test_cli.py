@@ -505,6 +505,18 @@ def test_evaluate_takes_the_names_that_the_masks_themselves_tell(capsys, propose
     assert_one_sentence(err)
 
 
+def test_the_report_tells_which_references_are_of_no_use(capsys, proposed: Study):
+    wrong = Geometry.simple((5, 5, 5))
+    write_mask(proposed.labels / "case4.nii.gz", Volume(ellipsoid(wrong.shape), wrong), proposed.segments)
+    code, out, _ = run(capsys, "report", proposed.project, "--reference", proposed.labels)
+    assert code == 0 and "1 of 2 proposals" in out and "case4.nii.gz" in out
+    page = (proposed.project / "report.html").read_text("utf-8")
+    assert "case4.nii.gz" in page and page.count('<svg class="slice') == 3 * 4
+    (proposed.labels / "case3.nii.gz").rename(proposed.labels / "other.nii.gz")
+    result = answer(capsys, "report", proposed.project, "--reference", proposed.labels)
+    assert (result["references"]["used"], result["references"]["proposals"]) == (0, 2)
+
+
 def test_evaluate_refuses_masks_on_different_grids(capsys, study: Study, tmp_path):
     geometry = Geometry.simple((5, 5, 5))
     (tmp_path / "masks").mkdir()

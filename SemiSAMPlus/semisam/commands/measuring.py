@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,13 @@ def run_report(arguments: argparse.Namespace, console: Console) -> int:
     with console.progress("Drawing", events=False) as progress:
         from semisam.report.report import make_report
 
-        make_report(project, output, reference=arguments.reference, on_case=progress.step)
+        references = make_report(project, output, reference=arguments.reference, on_case=progress.step)
     console.say(f'The report is in "{output.absolute()}".')
-    console.result({"report": str(output.absolute())})
+    result: dict[str, Any] = {"report": str(output.absolute())}
+    if arguments.reference is not None:
+        result["references"] = asdict(references)
+        console.say(f"References: {references.used} of {references.proposals} proposals could be compared with one.")
+        if references.problem:
+            console.say(f"The first that could not: {references.problem}")
+    console.result(result)
     return 0

@@ -53,14 +53,23 @@ class _Row:
         return sum(self.dice.values()) / len(self.dice) if self.dice else None
 
 
+@dataclass(frozen=True)
+class References:
+    """How many of the proposals could be compared with a reference mask, and why the first of the others could not."""
+
+    used: int
+    proposals: int
+    problem: str = ""
+
+
 def make_report(
     project: Project,
     output: Path,
     *,
     reference: Path | None = None,
     on_case: Callable[[int, int, str], None] | None = None,
-) -> None:
-    """Write the page about ``project`` to ``output``.
+) -> References:
+    """Write the page about ``project`` to ``output``; what of the references it could use.
 
     reference  folder with true masks by case name: adds the Dice of each proposal and whether the confidence is right
     on_case    called with (done, total, name) while the pictures are drawn
@@ -100,6 +109,10 @@ def make_report(
         write_text(output, page)
     except OSError as error:
         raise ProjectError(f'Cannot write the report "{output}" ({error.strerror or error}).') from error
+    compared = [row for row in rows if row.case.proposal is not None and row.case.annotation is None]
+    others = [row for row in compared if not row.dice]
+    reasons = [row.problem or f'"{reference}" holds no mask of the case "{row.case.name}".' for row in others]
+    return References(len(compared) - len(others), len(compared), next(iter(reasons), ""))
 
 
 def _make_row(project: Project, case: Case, reference: Path | None) -> _Row:
@@ -115,7 +128,10 @@ def _make_row(project: Project, case: Case, reference: Path | None) -> _Row:
         if case.proposal is not None:
             masks["proposal"] = project.proposal(case.name)
         if reference is not None and case.annotation is None:
-            masks["reference"] = read_mask(reference, project.segments, reference=image.geometry)
+            try:
+                masks["reference"] = read_mask(reference, project.segments, reference=image.geometry)
+            except SemiSAMError as error:  # the case itself can be shown all the same
+                row.problem = str(error)
         doubt = project.uncertainty_path(case.name) if case.proposal is not None else None
         uncertainty = None if doubt is None else read_image(doubt)
         row.volumes_ml = volumes(case)
