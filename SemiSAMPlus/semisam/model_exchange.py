@@ -19,6 +19,7 @@ from semisam.errors import ModelError
 from semisam.model_card import Card
 from semisam.model_file import SUFFIX, ModelFile, is_whole_safetensors, read_model, write_model
 from semisam.project import Project
+from semisam.project.importing import check_empty
 from semisam.project.lock import TrainingLock
 from semisam.segments import Segment
 from semisam.specialists.plan import Plan
@@ -63,7 +64,8 @@ def import_model(folder: Path, path: Path, *, replace_model: bool = False) -> Im
 
     A project without cases takes over the segments of the file; any other must have the same, by name. A model that
     the project has is replaced with ``replace_model`` only, and kept as a file in ``models/previous``.
-    Raises ModelError when the file or the model cannot be used there, LockError while the project is being trained.
+    Raises ModelError when the file or the model cannot be used there, ProjectError for a folder that holds something
+    else, LockError while the project is being trained.
     """
     model = read_model(path)
     exists = (folder / "project.json").exists()
@@ -77,6 +79,8 @@ def import_model(folder: Path, path: Path, *, replace_model: bool = False) -> Im
                 f'The project "{project.path}" has learned something already: import with --replace (its model is kept '
                 'in the folder "models/previous"), or import into another project.'
             )
+    else:
+        check_empty(folder)
     network = _tried(path, model)
     if not exists:
         project = Project.create(folder, model.segments)

@@ -120,6 +120,18 @@ def test_init_never_overwrites_a_project(capsys, study: Study):
     assert (study.project / "project.json").read_bytes() == before
 
 
+def test_init_makes_no_project_among_other_files(capsys, study: Study):
+    arguments = study.init_arguments()
+    for place, reason in ((study.images, "folder of the images"), (study.labels, "holds something already")):
+        arguments[1] = str(place)
+        code, _, err = run(capsys, *arguments)
+        assert code == 1 and reason in err
+        assert_one_sentence(err)
+    study.project.mkdir()
+    (study.project / ".hidden").touch()
+    assert run(capsys, *study.init_arguments())[0] == 0
+
+
 def test_init_works_in_a_folder_that_holds_the_images(capsys, study: Study):
     arguments = study.init_arguments()
     arguments[1] = str(study.folder)

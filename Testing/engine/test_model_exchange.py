@@ -75,6 +75,13 @@ def test_a_colleague_without_any_data_segments_as_the_owner_does(trained: Study,
     assert Project.open(tmp_path / "new").segments == trained.segments
 
 
+def test_a_model_makes_no_project_among_other_files(trained: Study, file: Path) -> None:
+    before = sorted(trained.images.iterdir())
+    with pytest.raises(ProjectError, match="holds something already"):
+        import_model(trained.images, file)
+    assert sorted(trained.images.iterdir()) == before
+
+
 def test_the_card_counts_and_never_names(trained: Study, file: Path) -> None:
     card = read_model(file).card
     assert (card.annotated_cases, card.other_cases, card.rounds, card.steps) == (2, 2, 1, 40)

@@ -67,7 +67,7 @@ def import_project(
     Raises ProjectError when there is a project already, UsageError for unknown ``cases``, VolumeError for files that
     cannot be used; then nothing is left behind.
     """
-    _check_place(path)
+    _check_place(path, images)
     for folder, option in ((images, "--images"), (annotations, "--annotations")):
         if folder is not None and not folder.is_dir():
             raise UsageError(f'The folder "{folder}" given with {option} does not exist.')
@@ -92,7 +92,13 @@ def import_project(
     return Project.open(path), imported
 
 
-def _check_place(path: Path) -> None:
+def check_empty(path: Path) -> None:
+    """Raise ProjectError where a new project would lie among other files; hidden ones do not count."""
+    if path.exists() and (not path.is_dir() or any(not entry.name.startswith(".") for entry in path.iterdir())):
+        raise ProjectError(f'"{path}" holds something already: choose an empty folder, or a name that is not taken.')
+
+
+def _check_place(path: Path, images: Path) -> None:
     if (path / _DOCUMENT).exists():
         raise ProjectError(f'"{path}" already is a project: choose another folder, or delete it to begin anew.')
     if path.exists() and not path.is_dir():
@@ -102,6 +108,11 @@ def _check_place(path: Path) -> None:
         raise ProjectError(
             f'"{path}" already holds a folder "{taken[0]}", which a project needs for itself: choose another folder.'
         )
+    home, source = path.resolve(), images.resolve()
+    if home == source:
+        raise ProjectError(f'"{path}" is the folder of the images: choose another one for the project.')
+    if not source.is_relative_to(home):  # a study with its images in a folder of their own may become the project
+        check_empty(path)
 
 
 def _chosen_masks(
