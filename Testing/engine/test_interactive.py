@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semisam.errors import GeneralistError
+from semisam.errors import GeneralistError, UsageError
 from semisam.files.volume_files import read_image, write_image
 from semisam.kept import Kept
 from semisam.project import Project
@@ -59,6 +59,24 @@ def test_a_coarser_working_grid_changes_the_answer_little_and_its_place_not_at_a
     for mask_file in (whole, part):
         again = service.prompt(PromptRequest(Subject(image, WALKER), tmp_path / "again.nrrd", mask=mask_file))
         assert dice(read_image(again.output).voxels > 0) > 0.75
+
+
+def test_a_mask_beside_the_image_is_refused(image: Path, tmp_path: Path) -> None:
+    longer = Geometry((40, 20, 60), GRID.spacing, GRID.origin, GRID.direction)
+    voxels = np.zeros(longer.shape, np.uint8)
+    voxels[INSIDE] = 1
+    mask = tmp_path / "mask.nrrd"
+    request = PromptRequest(Subject(image, WALKER), tmp_path / "o.nrrd", mask=mask)
+    write_image(mask, Volume(voxels, longer))
+    assert PromptService().prompt(request).voxels > 0  # the grid may reach further, the object may not
+    voxels[20, 10, 50] = 1
+    write_image(mask, Volume(voxels, longer))
+    with pytest.raises(UsageError, match="mask.nrrd.*outside of the image"):
+        PromptService().prompt(request)
+    x, y, z = GRID.index_to_world([-50, 0, 0])
+    write_image(mask, Volume(voxels, Geometry(longer.shape, GRID.spacing, (x, y, z), GRID.direction)))
+    with pytest.raises(UsageError, match="outside of the image"):
+        PromptService().prompt(request)
 
 
 def test_prompts_mean_the_same_places_on_the_working_grid(image: Path, tmp_path: Path) -> None:

@@ -80,6 +80,13 @@ def _read_prompt_mask(path: Path, image: Geometry, working: Geometry) -> np.ndar
     probability = np.zeros(working.shape, np.float32)
     region = bounding_box(voxels > 0)
     if region is not None:
+        first = np.rint(offset).astype(int) + [part.start for part in region]
+        last = np.rint(offset).astype(int) + [part.stop for part in region]
+        if (first < 0).any() or (last > image.shape).any():
+            raise UsageError(
+                f'The mask "{path}" marks voxels outside of the image: is it the mask of another one? Give one of this '
+                "image."
+            )
         inner = _widened(region, mask.geometry)
         part = _covering(inner, mask.geometry, working)
         source = part_of(mask.geometry, inner)
