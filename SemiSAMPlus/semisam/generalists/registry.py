@@ -11,6 +11,7 @@ import importlib
 import logging
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from semisam.errors import GeneralistError
@@ -156,5 +157,11 @@ def create_all(text: str, context: Context, among: Collection[str] | None = None
         except GeneralistError as error:
             if not automatic:
                 raise
-            _logger.info('The generalist "%s" is left out: %s', name, error)
+            _tell_left_out(name, str(error))
     return made
+
+
+@cache
+def _tell_left_out(name: str, why: str) -> None:
+    """A line in the log, once in a process: training makes its generalists anew for every measurement."""
+    _logger.info('The generalist "%s" is left out: %s', name, why)
