@@ -97,6 +97,9 @@ def test_the_document_before_the_last_change_is_there_for_a_repair(project: Proj
     (project.path / "project.json").write_bytes(b"{")
     with pytest.raises(ProjectError, match="project.previous.json"):
         project.reload()
+    (project.path / "project.json").unlink()
+    with pytest.raises(ProjectError, match="rename.*project.previous.json"):
+        Project.open(project.path)
 
 
 def test_a_byte_order_mark_of_a_windows_editor_does_no_harm(project: Project) -> None:

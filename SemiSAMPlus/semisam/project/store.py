@@ -155,6 +155,11 @@ def _read_document(folder: Path) -> Document:
     try:
         text = patiently(path.read_bytes).decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
+        if path.with_name(_BACKUP).exists():
+            raise ProjectError(
+                f'"{folder}" has lost its {_NAME}: rename "{_BACKUP}" in it, the state before the last change, to '
+                f'"{_NAME}".'
+            ) from None
         hint = "" if folder.is_dir() else ", the folder does not exist"
         raise ProjectError(
             f'"{folder}" is no project (it has no {_NAME}{hint}): check the path, or make one with "semisam init".'
