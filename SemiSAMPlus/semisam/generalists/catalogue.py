@@ -6,6 +6,7 @@ Only for telling people: a generalist works without an entry here. Nothing heavy
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 
 
@@ -21,7 +22,7 @@ class Entry:
     folder   "module:function" for weights that are offered as a folder; it reads and checks that: Path -> Published
              (see weights_import.py), raises GeneralistError
     accept   the address of the licence, if it must be accepted in so many words before the weights are imported
-    package  Python package (or the part of one) that it needs beside those of SemiSAM+, and the extra that installs it
+    package  Python package (or the part of one) that it needs beside those of SemiSAM+, and what pip calls it
     note     what a reader of its results has to know
     """
 
@@ -32,7 +33,7 @@ class Entry:
     folder: str = ""
     accept: str = ""
     package: str = ""
-    extra: str = ""
+    distribution: str = ""
     note: str = ""
 
     @property
@@ -49,7 +50,7 @@ class Entry:
 
 _MED3D = "semisam.generalists.sam_med3d.network:check_layout"
 _SLICES = "semisam.generalists.sam_slices.network:check_layout"
-_SEGMENT_ANYTHING = {"layout": _SLICES, "package": "segment_anything", "extra": "sam"}
+_SEGMENT_ANYTHING = {"layout": _SLICES, "package": "segment_anything", "distribution": "segment-anything"}
 _SEEN = "trained on many public data sets, the left atrium challenge of 2018 and BraTS among them: no unseen data there"
 
 ENTRIES = {
@@ -98,7 +99,7 @@ ENTRIES = {
         folder="semisam.generalists.nninteractive.folder:read",
         accept="https://creativecommons.org/licenses/by-nc-sa/4.0",
         package="nnInteractive.inference.inference_session",
-        extra="nninteractive",
+        distribution="nnInteractive",
         note="trained on more than 120 public data sets: look there before you call data unseen; answers yes or no",
     ),
 }
@@ -110,6 +111,11 @@ def add_command(name: str) -> str:
     return f"semisam generalists add {name} {'FOLDER' if entry and entry.folder else 'FILE'}"
 
 
+def install_command(name: str) -> str:
+    """What to type to install the Python package of the generalist ``name`` for the Python that runs this engine."""
+    return f'"{sys.executable or "python"}" -m pip install {ENTRIES[name].distribution}'
+
+
 def remedy(name: str) -> str:
     """What to do to have the generalist ``name`` at hand; "" if there is nothing to do about it here."""
     entry = ENTRIES.get(name)
@@ -117,7 +123,7 @@ def remedy(name: str) -> str:
         return ""
     steps = []
     if entry.package_missing:
-        steps.append(f'pip install "semisam[{entry.extra}]"')
+        steps.append(install_command(name))
     if entry.needs_weights:
         steps += [f"get {entry.source}", add_command(name)]
     return ", then: ".join(steps)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from semisam.errors import GeneralistError
 from semisam.generalists import weights
-from semisam.generalists.catalogue import ENTRIES, Entry
+from semisam.generalists.catalogue import ENTRIES, Entry, install_command
 
 if TYPE_CHECKING:  # the names of the generalists are told before anything slow is loaded
     from semisam.generalists.base import Context, Generalist
@@ -56,7 +56,7 @@ def missing(name: str) -> str:
     except GeneralistError as error:
         return str(error)
     if entry.package_missing:
-        return f'The generalist "{name}" needs a Python package: pip install "semisam[{entry.extra}]".'
+        return f'The generalist "{name}" needs a Python package: {install_command(name)}'
     return ""
 
 

@@ -14,7 +14,7 @@ import torch
 from semisam.errors import GeneralistError
 from semisam.files.atomic import replacing
 from semisam.generalists import weights
-from semisam.generalists.catalogue import ENTRIES
+from semisam.generalists.catalogue import ENTRIES, install_command
 from semisam.generalists.checkpoint import Checkpoint
 from semisam.generalists.weights import Card
 
@@ -99,8 +99,7 @@ def _check(name: str, source: Path, shapes: dict[str, tuple[int, ...]]) -> str:
         architecture: str = _function(ENTRIES[name].layout)(shapes)
     except ImportError as error:
         raise GeneralistError(
-            f'The generalist "{name}" needs the Python package "{error.name}": pip install '
-            f'"semisam[{ENTRIES[name].extra}]".'
+            f'The generalist "{name}" needs the Python package "{error.name}": {install_command(name)}'
         ) from error
     except ValueError as error:
         raise GeneralistError(f'"{source}" is not a file for "{name}": {error}.') from error

@@ -1,7 +1,7 @@
 """``nninteractive``: a published interactive generalist, asked through its own package.
 
 F. Isensee, M. Rokuss, L. Kraemer et al., nnInteractive: Redefining 3D promptable segmentation, arXiv 2503.08373:
-``pip install "semisam[nninteractive]"``. Its weights do not come with SemiSAM+, and their licence (CC BY-NC-SA 4.0)
+``pip install nnInteractive``. Its weights do not come with SemiSAM+, and their licence (CC BY-NC-SA 4.0)
 has to be accepted: ``semisam generalists list`` tells how to get them.
 
 The package would unpickle a checkpoint; here its network is built from the plans that were imported, and takes the

@@ -1,7 +1,7 @@
 """``sam`` and ``medsam``: published generalists for pictures, asked slice by slice.
 
 Segment Anything (A. Kirillov et al., arXiv 2304.02643) and MedSAM (J. Ma et al., Nature Communications 15, 2024),
-ViT-B, L and H, through the package segment-anything: ``pip install "semisam[sam]"``. Their weights do not come with
+ViT-B, L and H, through the package segment-anything: ``pip install segment-anything``. Their weights do not come with
 SemiSAM+: ``semisam generalists list`` tells how to get them.
 
 A slice is encoded when it is first asked about, and kept. Without a GPU that takes seconds each, so "auto" leaves these
