@@ -258,7 +258,7 @@ def test_a_missing_package_is_told(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.startswith("segment_anything")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(GeneralistError, match='needs the Python package "segment-anything": .* -m pip install segment-anything'):
+    with pytest.raises(GeneralistError, match='package "segment-anything": .* -m pip install segment-anything'):
         import_weights("sam", path)
 
 
