@@ -204,6 +204,11 @@ def test_of_several_images_all_or_none_are_added(capsys, study: Study, tmp_path:
     shutil.copy(study.labels / "case1.nii.gz", mask)
     assert "segmentation" in run(capsys, "add", study.project, mask)[2]
     assert "already" in run(capsys, "add", study.project, study.images / "case1.nii.gz")[2]
+    (tmp_path / "masks").mkdir()
+    mask = read_mask(study.labels / "case1.nii.gz", study.segments)
+    write_mask(tmp_path / "masks" / "good.nii.gz", Volume(0 * mask.voxels, mask.geometry), study.segments)
+    masks = ["--annotations", tmp_path / "masks", "--unknown", "slices"]
+    assert "must show both" in run(capsys, "add", study.project, good, *masks)[2]
     assert len(Project.open(study.project).cases) == 4
 
 

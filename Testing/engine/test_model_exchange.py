@@ -231,6 +231,8 @@ def test_the_command_line_exports_shows_and_imports(
     assert main(["model", "import", str(tmp_path / "new"), str(path), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["created"] and answer["model"] == "specialist-0001" and answer["kept"] is None
+    assert main(["model", "import", str(tmp_path / "newer"), str(path)]) == 0
+    assert "semisam add" in capsys.readouterr().out
     assert main(["model", "import", str(tmp_path / "new"), str(path)]) == 1
     assert "--replace" in capsys.readouterr().err
     assert main(["model", "export", str(trained.project), str(tmp_path / "m.zip")]) == 2

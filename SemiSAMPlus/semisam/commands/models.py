@@ -60,10 +60,9 @@ def run_import(arguments: argparse.Namespace, console: Console) -> int:
     if imported.kept is not None:
         console.say(f'The model that it had is kept as "{imported.kept}".')
     where = f'"{arguments.project}"'
-    cases = (
-        "semisam propose, semisam train" if Project.open(imported.project).cases else f"semisam add {where} IMAGE ..."
-    )
-    console.say(f"Next: semisam segment {where} IMAGE -o masks; to learn more: {cases}")
+    has_cases = bool(Project.open(imported.project).cases)
+    more = "for its cases: semisam propose, semisam train" if has_cases else f"for cases: semisam add {where} IMAGE ..."
+    console.say(f"Next: semisam segment {where} IMAGE -o masks; {more}")
     console.result(vars(imported))
     return 0
 

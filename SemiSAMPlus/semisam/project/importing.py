@@ -16,7 +16,7 @@ from semisam.errors import ProjectError, SemiSAMError, UsageError, raise_all
 from semisam.files.atomic import move, remove_orphans, temporary_beside
 from semisam.project import Project
 from semisam.project.files import FOLDERS, discard
-from semisam.project.masks import read_given, volumes_ml
+from semisam.project.masks import read_given, volumes_ml, with_outside
 from semisam.segments import Segment
 
 if TYPE_CHECKING:
@@ -208,13 +208,15 @@ def add_images(
         try:
             grids[name] = read_image(path).geometry
             if name in masks:
-                given[name] = read_given(masks[name], project.segments, grids[name], unknown)
+                mask, known = given[name] = read_given(masks[name], project.segments, grids[name], unknown)
+                if known is not None and not known.all():
+                    with_outside(name, mask, known, project.segments)  # what storing it would complain of
         except SemiSAMError as error:
             problems.append(error)
     raise_all(problems, f"{len(problems)} of {len(found)} images cannot be added.")
     project.add_cases(found, copy=copy)
-    for name, mask in given.items():
-        _annotate(project, name, masks[name], mask, author)
+    for name in given:
+        _annotate(project, name, masks[name], given[name], author)
     report(len(found), len(found), "done")
     return [_understood(project, name, grid, given.get(name)) for name, grid in grids.items()]
 
