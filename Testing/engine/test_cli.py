@@ -122,13 +122,17 @@ def test_init_never_overwrites_a_project(capsys, study: Study):
 
 def test_init_makes_no_project_among_other_files(capsys, study: Study):
     arguments = study.init_arguments()
-    for place, reason in ((study.images, "folder of the images"), (study.labels, "holds something already")):
+    for place, reason in (
+        (study.images, "folder of the images"),
+        (study.labels, "holds something already"),
+        (study.folder.parent, "holds something already"),
+    ):
         arguments[1] = str(place)
         code, _, err = run(capsys, *arguments)
         assert code == 1 and reason in err
         assert_one_sentence(err)
     study.project.mkdir()
-    (study.project / ".hidden").touch()
+    (study.project / ".hidden").touch()  # as file managers leave them
     assert run(capsys, *study.init_arguments())[0] == 0
 
 

@@ -111,7 +111,7 @@ def _check_place(path: Path, images: Path) -> None:
     home, source = path.resolve(), images.resolve()
     if home == source:
         raise ProjectError(f'"{path}" is the folder of the images: choose another one for the project.')
-    if not source.is_relative_to(home):  # a study with its images in a folder of their own may become the project
+    if source.parent != home:  # a study that has its images in a folder of their own may itself become the project
         check_empty(path)
 
 
