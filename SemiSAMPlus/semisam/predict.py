@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from semisam.segments import Segment
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network
 from semisam.specialists.plan import Plan
-from semisam.volumes import Geometry, Volume, resample_probabilities
+from semisam.volumes import Geometry, Volume, resampled_maps
 
 Event = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
@@ -100,16 +100,16 @@ class Specialist:
         if agreement is not None:
             confidence = confidence_of(confidence, agreement)
         doubt = _entropy(probability)
-        maps = resample_probabilities(np.concatenate([probability[1:], doubt[None]]), working, original)
-        labels = _labels(maps[:-1])
+        labels = _labels(resampled_maps(probability[1:], working, original), original.shape)
         if self.plan.clean_up:
             labels = clean_up(labels, self._single)
         voxel_ml = float(np.prod(original.spacing)) / 1000.0
         counts = np.bincount(labels.ravel(), minlength=len(self._segments) + 1)
+        (uncertainty,) = resampled_maps(doubt[None], working, original)
         values = np.array([0] + [segment.value for segment in self._segments], np.uint8)
         return Prediction(
             Volume(values[labels], original),
-            Volume((maps[-1] * 100).round().astype(np.uint8), original),
+            Volume((uncertainty * 100).round().astype(np.uint8), original),
             confidence,
             {
                 segment.name: round(float(count) * voxel_ml, 4)
@@ -293,10 +293,19 @@ def _segmented(
     }
 
 
-def _labels(maps: np.ndarray) -> np.ndarray:
-    """(segments, k, j, i) probabilities -> (k, j, i) uint8 index of segment + 1, 0 where background is the likelier."""
-    best = maps.max(0)
-    return np.where(best > 1 - maps.sum(0), maps.argmax(0) + 1, 0).astype(np.uint8)
+def _labels(maps: Iterable[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Probabilities (k, j, i) of one segment after the other -> uint8 index of segment + 1, 0 where background is the
+    likelier. All maps of many segments at once would not fit into the memory."""
+    labels = np.zeros(shape, np.uint8)
+    best, total, index = np.zeros(shape, np.float32), np.zeros(shape, np.float32), 0
+    for probability in maps:
+        index += 1
+        labels[probability > best] = index
+        np.maximum(best, probability, out=best)
+        total += probability
+        del probability  # neither this name nor enumerate() keeps it while the next one is made
+    labels[best <= 1 - total] = 0
+    return labels
 
 
 def _entropy(probability: np.ndarray) -> np.ndarray:

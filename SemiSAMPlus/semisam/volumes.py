@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,24 +238,30 @@ def resample_mask(mask: Volume, geometry: Geometry, values: Sequence[int]) -> np
 def resample_probabilities(probabilities: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
     """(s, k, j, i) float32 probabilities on another grid: linear, 0 outside the field of view of ``source``.
 
-    One map is worked on at a time, so memory beyond the result stays below two maps.
+    One map is worked on at a time, so memory beyond the result stays below three maps.
     """
+    result = np.empty((len(probabilities), *target.shape), np.float32)
+    for index, probability in enumerate(resampled_maps(probabilities, source, target)):
+        result[index] = probability
+    return result
+
+
+def resampled_maps(probabilities: np.ndarray, source: Geometry, target: Geometry) -> Iterator[np.ndarray]:
+    """The maps of ``resample_probabilities`` one after the other, for those who need not have them all at once."""
     if probabilities.ndim != 4 or probabilities.shape[1:] != tuple(source.shape):
         raise VolumeError(
             f"Probabilities of shape {probabilities.shape} do not fit a grid of {source.shape} voxels: "
             "they must be (segments, k, j, i)."
         )
-    result = np.empty((len(probabilities), *target.shape), np.float32)
     mapping = axis_map(source, target)
     if mapping is not None:
         weights = _axis_weights(source.reordered(*mapping), target, smooth=False, clamp=False)
-    for index, probability in enumerate(probabilities):
+    for probability in probabilities:
         voxels = np.asarray(probability, np.float32)
         if mapping is None:
-            result[index] = _resample_oblique(voxels, source, target, clamp=False)
+            yield _resample_oblique(voxels, source, target, clamp=False)
         else:
-            result[index] = _weighted(reorder_voxels(voxels, *mapping), weights)
-    return result
+            yield _weighted(reorder_voxels(voxels, *mapping), weights)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
