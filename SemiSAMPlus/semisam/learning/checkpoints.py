@@ -16,14 +16,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from semisam.errors import TrainingError
 from semisam.files.atomic import write_bytes, write_json
+from semisam.project.files import discard
 from semisam.specialists.plan import Plan
 
 SCHEMA = 1
+_PATIENCE = 3  # training may write another pair while one is being read
 
 
 def save_specialist(folder: Path, network: torch.nn.Module, plan: Plan, facts: dict[str, Any]) -> str:
@@ -115,19 +117,23 @@ def _save_pair(folder: Path, name: str, tensors: dict[str, Tensor], facts: dict[
     write_json(folder / f"{name}.json", {"schema": SCHEMA, "weights": weights.name, **facts})
     for path in _weights(folder, name):
         if path != weights:
-            path.unlink(missing_ok=True)
+            discard(path)  # one that somebody is reading goes next time
     return weights.stem
 
 
 def _load_pair(folder: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     path = folder / f"{name}.json"
-    if not path.exists():
-        return None
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-        return load_file(folder / facts["weights"]), facts
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise TrainingError(f"{path} is damaged ({error}): train again with --fresh.") from error
+    problem: Exception | None = None
+    for _ in range(_PATIENCE):
+        if not path.exists():
+            return None
+        try:
+            facts = json.loads(path.read_text("utf-8"))
+            # Not mapped from the file: what is kept of it, as the moments of an optimizer are, must not hold it open.
+            return load((folder / facts["weights"]).read_bytes()), facts
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            problem = error
+    raise TrainingError(f"{path} is damaged ({problem}): train again with --fresh.") from problem
 
 
 def _weights(folder: Path, name: str) -> list[Path]:
