@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,8 @@ from semisam.generalists.registration.generalist import Registration
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.sampling import Sampler, Shape
 from semisam.learning.second_opinion import SecondOpinion, examples
-from semisam.learning.working import WorkingSet
+from semisam.learning.teaching import Teaching
+from semisam.learning.working import WorkingCase, WorkingSet
 from semisam.project import Project
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
@@ -181,3 +185,24 @@ def test_training_prepares_second_opinions_and_borrows_shapes(study: Study) -> N
     assert len(embeddings) >= 2
     confidences = [project.cases[name].confidence for name in ("case2", "case3", "case4")]
     assert all(value is not None and 0 <= value < 1 for value in confidences)
+
+
+@pytest.mark.parametrize(("memory_mb", "kept"), [(1000, 3), (0, 1)])
+def test_shapes_fill_only_a_part_of_the_memory(
+    study: Study, opened: tuple[Project, Plan, WorkingSet], memory_mb: int, kept: int
+) -> None:
+    project, plan, working = opened
+    plan, rng = replace(plan, memory_mb=memory_mb), np.random.default_rng(0)
+    teaching = Teaching(
+        project, plan, working, torch.nn.Identity(), "registration", 0, rng, lambda text: None, lambda: False
+    )
+    registered: list[str] = []
+
+    def register(case: WorkingCase, annotated: dict[str, WorkingCase]) -> Shape:
+        registered.append(case.name)
+        return Shape("case1", torch.zeros((3, *case.image.shape)), np.zeros((1, 3), int))
+
+    teaching._supervision = SimpleNamespace(encoding_seconds=0.0, register=register)  # type: ignore[assignment]
+    for _ in working.unannotated:
+        teaching._refresh_next(ask=False)
+    assert list(teaching.shapes) == registered[-kept:]

@@ -67,6 +67,11 @@ class Shape:
     places: Tensor
     inside: np.ndarray
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return int(self.places.nbytes + self.inside.nbytes)
+
 
 @dataclass(frozen=True)
 class LabelledPatch:

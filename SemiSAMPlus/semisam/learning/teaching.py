@@ -36,8 +36,8 @@ _IMMATURE_TARGET = 0.85
 # of large volumes one look takes seconds.
 _LOOKS = 20
 _LOOKING_SHARE = 0.1
-# The pseudo-labels may fill this part (one in so many) of the memory that the plan has.
-_PART_OF_MEMORY = 4
+# The pseudo-labels, and the shapes to borrow, may fill this part (one in so many) of the memory that the plan has.
+_LABELS_PART, _SHAPES_PART = 4, 8
 # Up to so many segments the trust in each is told.
 _FEW_SEGMENTS = 8
 
@@ -226,6 +226,7 @@ class Teaching:
             shape = self._supervision.register(case, annotated)
             if shape is not None:
                 self.shapes[name] = shape
+                self._bound(self.shapes, _SHAPES_PART)
         encoded = self._supervision.encoding_seconds - encoding
         self._encoding_seconds += encoded
         self._asking_seconds += time.monotonic() - start - encoded
@@ -236,10 +237,13 @@ class Teaching:
         if answer is None:
             return
         self.pseudo_labels[case.name], self._agreements[case.name] = answer
-        # Those of many segments in many large volumes would fill the memory: the oldest go first.
-        room = (self._plan.memory_mb << 20) // _PART_OF_MEMORY
-        while len(self.pseudo_labels) > 1 and sum(label.nbytes for label in self.pseudo_labels.values()) > room:
-            del self.pseudo_labels[next(iter(self.pseudo_labels))]
+        self._bound(self.pseudo_labels, _LABELS_PART)
+
+    def _bound(self, things: dict[str, Any], part: int) -> None:
+        """Those of many large volumes would fill the memory: the oldest go first."""
+        room = (self._plan.memory_mb << 20) // part
+        while len(things) > 1 and sum(thing.nbytes for thing in things.values()) > room:
+            del things[next(iter(things))]
 
 
 def _in_words(segments: Sequence[str], trust: np.ndarray) -> str:
