@@ -106,7 +106,7 @@ class ProjectSession:
         on_done: Callable[[], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Rename, recolor or describe the segments (recognized by their values); without masks they may come and go."""
+        """Rename, recolor or describe the segments (recognized by their values); unused, they may come and go."""
 
         def done(answer: Event) -> None:
             self._on_described(answer)

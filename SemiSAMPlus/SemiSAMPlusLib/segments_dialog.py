@@ -33,10 +33,10 @@ def ask_for_segments(parent: Any = None) -> tuple[SegmentInfo, ...]:
 
 
 def ask_for_changes(
-    segments: Sequence[SegmentInfo], *, masks: bool, parent: Any = None
+    segments: Sequence[SegmentInfo], *, used: bool, parent: Any = None
 ) -> tuple[SegmentInfo, ...] | None:
     """Let the user change the segments of a project; None when the dialog is cancelled or nothing is different."""
-    dialog = SegmentsDialog(segments, masks=masks, parent=parent)
+    dialog = SegmentsDialog(segments, used=used, parent=parent)
     if not dialog.window.exec() or dialog.segments() == tuple(segments):
         return None
     return dialog.segments()
@@ -46,21 +46,21 @@ class SegmentsDialog:
     """What is wrong is said while it is typed, and OK works only when nothing is.
 
     segments  those of the project; none for a new one
-    masks     whether there are masks already: then no segment comes or goes
+    used      whether there are masks or a model already: then no segment comes or goes
     """
 
-    def __init__(self, segments: Sequence[SegmentInfo], *, masks: bool = False, parent: Any = None) -> None:
-        self._masks = masks
+    def __init__(self, segments: Sequence[SegmentInfo], *, used: bool = False, parent: Any = None) -> None:
+        self._used = used
         self.window = qt.QDialog(parent)
         self.window.setWindowTitle(_("Structures to segment"))
         self.window.minimumWidth = 460
         layout = qt.QVBoxLayout(self.window)
         hint = qt.QLabel(
             _(
-                "The project has masks: structures can be renamed, recolored and described, but none can be added or "
-                "removed."
+                "The project has masks or a model: structures can be renamed, recolored and described, but none can be "
+                "added or removed."
             )
-            if masks
+            if used
             else _("One row for each structure. Masks belong to it by its name, so each has a name of its own.")
         )
         hint.setWordWrap(True)
@@ -74,7 +74,7 @@ class SegmentsDialog:
         layout.addWidget(scroll)
         self.rows: list[SegmentRow] = []
         self.more_button = qt.QPushButton(_("Add a structure"))
-        self.more_button.enabled = not masks
+        self.more_button.enabled = not used
         self.more_button.connect("clicked(bool)", self._on_more)
         layout.addWidget(self.more_button)
         self.problem = qt.QLabel("")
@@ -98,7 +98,7 @@ class SegmentsDialog:
             used = {row.color() for row in self.rows}
             color = next((color for color in _COLORS if color not in used), _COLORS[len(self.rows) % len(_COLORS)])
             segment = SegmentInfo(value, "", color)
-        row = SegmentRow(segment, self, removable=not self._masks)
+        row = SegmentRow(segment, self, removable=not self._used)
         self.rows.append(row)
         self._rows_layout.insertWidget(len(self.rows) - 1, row.widget)
         return row
@@ -120,7 +120,7 @@ class SegmentsDialog:
         names = [row.name() for row in self.rows if row.name()]
         if not names:
             return _("Name at least one structure.")
-        if self._masks and len(names) < len(self.rows):
+        if self._used and len(names) < len(self.rows):
             return _("Every structure needs a name.")
         if len(names) > _MOST:
             return _("A project can have {most} structures.").format(most=_MOST)
@@ -135,7 +135,7 @@ class SegmentsDialog:
         problem = self.check()
         self.problem.text = problem
         self.buttons.button(qt.QDialogButtonBox.Ok).setEnabled(not problem)
-        self.more_button.enabled = not self._masks and len(self.rows) < _MOST
+        self.more_button.enabled = not self._used and len(self.rows) < _MOST
 
     def _on_more(self, checked: bool = False) -> None:
         self.add_row().name_edit.setFocus()

@@ -21,7 +21,7 @@ from semisam.model_file import SUFFIX, ModelFile, is_whole_safetensors, read_mod
 from semisam.project import Project
 from semisam.project.importing import check_empty
 from semisam.project.lock import TrainingLock
-from semisam.segments import Segment
+from semisam.segments import Segment, are_called
 from semisam.specialists.plan import Plan
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def import_model(folder: Path, path: Path, *, replace_model: bool = False) -> Im
         problem = difference(project, model)
         if problem:
             raise ModelError(f'The model "{path}" does not fit the project "{project.path}": {problem}')
-        if has_learned(project) and not replace_model:
+        if project.has_learned and not replace_model:
             raise ModelError(
                 f'The project "{project.path}" has learned something already: import with --replace (its model is kept '
                 'in the folder "models/previous"), or import into another project.'
@@ -89,11 +89,6 @@ def import_model(folder: Path, path: Path, *, replace_model: bool = False) -> Im
         model = _fitted(project, model)
         name = _install(project, model, network)
     return Imported(project.path, name, not exists, kept)
-
-
-def has_learned(project: Project) -> bool:
-    """Whether an import would replace something that was learned."""
-    return any((project.models_dir / name).exists() for name in ("specialist.json", "training.json"))
 
 
 def difference(project: Project, model: ModelFile) -> str:
@@ -130,7 +125,7 @@ def _own_model(project: Project) -> ModelFile:
         single = tuple(bool(value) for value in facts["single_component"])
         # What the segments were once called is nobody's business.
         segments = tuple(replace(segment, former_names=()) for segment in project.segments)
-        if not _same_segments(plan.segments, project.segments) or len(single) != len(segments):
+        if not are_called(project.segments, plan.segments) or len(single) != len(segments):
             raise ModelError(
                 f'The model of "{project.path}" was trained for other segments ({", ".join(plan.segments)}) than the '
                 "project has now: train again, then export."
@@ -139,13 +134,6 @@ def _own_model(project: Project) -> ModelFile:
         return ModelFile(_card(project, facts, segments), plan, segments, single, weights)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(project) from error
-
-
-def _same_segments(names: Sequence[str], segments: Sequence[Segment]) -> bool:
-    """Whether the names of a plan are those of the segments, or what these were called before."""
-    return len(names) == len(segments) and all(
-        name in (segment.name, *segment.former_names) for name, segment in zip(names, segments, strict=True)
-    )
 
 
 def _card(project: Project, facts: dict[str, Any], segments: Sequence[Segment]) -> Card:

@@ -14,14 +14,14 @@ import torch
 from monai.inferers import sliding_window_inference
 from scipy import ndimage
 
-from semisam.errors import SemiSAMError
+from semisam.errors import SemiSAMError, TrainingError
 from semisam.files.volume_files import case_name, read_image, write_mask
 from semisam.learning.checkpoints import load_specialist
 from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.working import WorkingSet, to_working
 from semisam.project import Project
 from semisam.project.outputs import mask_files
-from semisam.segments import Segment
+from semisam.segments import Segment, are_called
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network
 from semisam.specialists.plan import Plan
@@ -69,8 +69,16 @@ class Specialist:
 
     @classmethod
     def load(cls, project: Project, device: str = "auto") -> tuple[Specialist, str]:
-        """The project's specialist and its name. Raises TrainingError when there is none yet."""
+        """The project's specialist and its name.
+
+        Raises TrainingError when there is none yet, or it is for other segments than the project has now.
+        """
         weights, plan, facts = load_specialist(project.models_dir)
+        if not are_called(project.segments, plan.segments):
+            raise TrainingError(
+                f'The model of "{project.path}" was trained for other segments ({", ".join(plan.segments)}) than the '
+                "project has now: train again, or give the segments their old names back."
+            )
         plan = plan.on(detect(device))
         torch.set_num_threads(plan.threads)
         network = make_network(plan)

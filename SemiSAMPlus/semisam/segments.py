@@ -87,22 +87,22 @@ def check_segments(segments: Sequence[Segment]) -> None:
         raise UsageError("Two segments have the same name: give every segment a name of its own.")
 
 
-def changed_segments(before: Sequence[Segment], wanted: Sequence[Segment], *, masks: bool) -> tuple[Segment, ...]:
+def changed_segments(before: Sequence[Segment], wanted: Sequence[Segment], *, used: bool) -> tuple[Segment, ...]:
     """The segments ``wanted`` in place of those ``before``, recognized by their values, with their former names.
 
-    With ``masks`` (some were made already) they can be renamed, recolored and described, but none can come or go.
+    Those that are ``used``, by masks or by a model, can be renamed, recolored and described, but none can come or go.
     Raises UsageError for unfit segments.
     """
     check_segments(wanted)
     known = {segment.value: segment for segment in before}
-    if masks and {segment.value for segment in wanted} != set(known):
+    if used and {segment.value for segment in wanted} != set(known):
         raise UsageError(
-            "Segments cannot be added or removed once there are masks, which would lack them: change names and colors "
-            "only, or make a new project and add the same images."
+            "Segments cannot be added or removed once there are masks or a model, which would lack them: change names "
+            "and colors only, or make a new project and add the same images."
         )
     result = []
     for segment in wanted:
-        old = known.get(segment.value) if masks else None
+        old = known.get(segment.value) if used else None
         names = () if old is None else (*old.former_names, old.name)
         former = tuple(dict.fromkeys(name for name in names if name.casefold() != segment.name.casefold()))
         result.append(replace(segment, former_names=former))
@@ -115,4 +115,12 @@ def changed_segments(before: Sequence[Segment], wanted: Sequence[Segment], *, ma
                 "choose another name."
             )
     # The order is that of what was learned.
-    return tuple(sorted(result, key=lambda segment: list(known).index(segment.value)) if masks else result)
+    return tuple(sorted(result, key=lambda segment: list(known).index(segment.value)) if used else result)
+
+
+def are_called(segments: Sequence[Segment], names: Sequence[str]) -> bool:
+    """Whether these are the names of the segments, in their order, or names that they had before."""
+    return len(names) == len(segments) and all(
+        name.casefold() in {known.casefold() for known in (segment.name, *segment.former_names)}
+        for name, segment in zip(names, segments, strict=True)
+    )

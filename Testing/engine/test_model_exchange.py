@@ -14,12 +14,12 @@ import pytest
 
 from conftest import Study, make_study
 from semisam.cli import main
-from semisam.errors import LockError, ModelError, ProjectError
+from semisam.errors import LockError, ModelError, ProjectError, TrainingError
 from semisam.files.volume_files import read_mask
 from semisam.learning.checkpoints import load_specialist
 from semisam.model_exchange import export_model, import_model
 from semisam.model_file import read_model, write_model
-from semisam.predict import propose, segment
+from semisam.predict import Specialist, propose, segment
 from semisam.project import Project
 from semisam.project.lock import TrainingLock
 from semisam.segments import parse_segments
@@ -124,6 +124,27 @@ def test_segments_that_were_renamed_after_training_go_out_under_their_new_names(
     assert b"head" not in (tmp_path / "m.semisam").read_bytes()
     import_model(tmp_path / "new", tmp_path / "m.semisam")
     assert Project.open(tmp_path / "new").segments[0].terminology == "SCT^1^Body"
+
+
+def test_renamed_before_the_first_mask_an_imported_model_still_proposes_and_is_learned_on_from(
+    file: Path, untrained: Study
+) -> None:
+    import_model(untrained.project, file)
+    project = Project.open(untrained.project)
+    project.change_segments([replace(project.segments[0], name="Kopf"), project.segments[1]])
+    assert propose(project, lambda event: None, lambda: False, "cpu") == 4
+    mask = read_mask(untrained.labels / "case1.nii.gz", untrained.segments)
+    project.set_annotation("case1", mask, author="t", source="t")
+    summary, events = run(project, steps=1, generalist="none")
+    assert summary["round"] == 1 and not any("starts anew" in event.get("text", "") for event in events)
+
+
+def test_a_model_of_other_segments_is_told_in_a_sentence(trained: Study) -> None:
+    document = json.loads((trained.project / "project.json").read_text("utf-8"))
+    for changed in (document["segments"][:1], [{**item, "name": "x"} for item in document["segments"][:1]]):
+        (trained.project / "project.json").write_text(json.dumps({**document, "segments": changed}), "utf-8")
+        with pytest.raises(TrainingError, match="trained for other segments .head, tail. than"):
+            Specialist.load(Project.open(trained.project), "cpu")
 
 
 def test_an_imported_model_can_be_passed_on_with_its_card(file: Path, untrained: Study, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from semisam.errors import UsageError
 from semisam.project import Project
-from semisam.segments import Segment
+from semisam.segments import Segment, are_called
 from semisam.worker.protocol import Refusal, parse_request
 from small_project import SEGMENTS, make_mask, make_project
 
@@ -57,6 +57,20 @@ def test_with_masks_no_segment_comes_or_goes(annotated: Project) -> None:
         with pytest.raises(UsageError, match="once there are masks"):
             annotated.change_segments(wanted)
     assert annotated.segments == SEGMENTS
+
+
+def test_with_a_model_segments_are_renamed_as_with_masks(tmp_path: Path) -> None:
+    """As a colleague's model that was imported before anything was annotated."""
+    project = make_project(tmp_path)
+    plan = project.models_dir / "plan.json"
+    plan.write_text(json.dumps({"segments": [segment.name for segment in SEGMENTS]}))
+    (project.models_dir / "specialist.json").write_text("{}")
+    project.change_segments([replace(SEGMENTS[0], name="Leber"), *SEGMENTS[1:]])
+    assert json.loads(plan.read_text())["segments"] == ["Leber", SEGMENTS[1].name]
+    assert are_called(project.segments, [segment.name for segment in SEGMENTS])
+    for wanted in (project.segments[:-1], (*project.segments, Segment(99, "new", (1, 2, 3)))):
+        with pytest.raises(UsageError, match="or a model"):
+            project.change_segments(wanted)
 
 
 def test_without_masks_segments_come_and_go(tmp_path: Path) -> None:

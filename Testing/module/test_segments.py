@@ -15,11 +15,11 @@ LIVER = (
 )
 
 
-def dialog_of(*segments: tuple[int, str], masks: bool = False) -> Any:
+def dialog_of(*segments: tuple[int, str], used: bool = False) -> Any:
     from SemiSAMPlusLib.cases import SegmentInfo
     from SemiSAMPlusLib.segments_dialog import SegmentsDialog
 
-    return SegmentsDialog([SegmentInfo(value, name, (10 * value, 20, 30)) for value, name in segments], masks=masks)
+    return SegmentsDialog([SegmentInfo(value, name, (10 * value, 20, 30)) for value, name in segments], used=used)
 
 
 def ok(dialog: Any) -> Any:
@@ -62,7 +62,7 @@ def test_more_than_255_are_refused(module: Any, host: Any) -> None:
 
 
 def test_with_masks_structures_cannot_come_or_go(module: Any, host: Any) -> None:
-    dialog = dialog_of((1, "a"), (2, "b"), masks=True)
+    dialog = dialog_of((1, "a"), (2, "b"), used=True)
     assert not dialog.more_button.enabled and dialog.rows[0].remove_button.isHidden()
     dialog.rows[0].name_edit.text = ""
     assert dialog.problem.text == "Every structure needs a name."
@@ -106,8 +106,8 @@ def change(monkeypatch: pytest.MonkeyPatch, edit: Callable[[Any], None]) -> list
 
     shown: list[Any] = []
 
-    def answer(segments: Any, *, masks: bool, parent: Any) -> Any:
-        dialog = segments_dialog.SegmentsDialog(segments, masks=masks)
+    def answer(segments: Any, *, used: bool, parent: Any) -> Any:
+        dialog = segments_dialog.SegmentsDialog(segments, used=used)
         shown.append(dialog)
         edit(dialog)
         return dialog.segments()
@@ -133,7 +133,7 @@ def test_structures_are_renamed_recolored_and_described_later(
 
     shown = change(monkeypatch, edit)
     click(widget.ui.segmentsButton)
-    assert shown[0]._masks
+    assert shown[0]._used
     assert host.process_events(until=lambda: project.segments[0].name == "whole liver", timeout=30)
     assert host.process_events(until=lambda: widget.controller.current_case() == "case01", timeout=30)
     assert "whole liver, tail" in widget.ui.projectLabel.text

@@ -159,7 +159,8 @@ class ProjectPanel(Panel):
         if session is None:
             return
         masks = any(case.annotation is not None or case.proposal is not None for case in session.cases)
-        changed = ask_for_changes(session.segments, masks=masks, parent=self._ui.segmentsButton)
+        used = masks or session.model is not None
+        changed = ask_for_changes(session.segments, used=used, parent=self._ui.segmentsButton)
         if changed is not None:
             # The nodes of the open case show the old ones; what was painted is kept.
             reopen = self._close_case()

@@ -56,18 +56,18 @@ class Project(ProjectView):
     def change_segments(self, segments: Sequence[Segment]) -> None:
         """Rename, recolor or describe the segments; their values tell which is which.
 
-        Segments come and go only as long as there are no masks. Raises UsageError for what cannot be, ProjectError
-        while the project is being trained.
+        Segments come and go only as long as there are neither masks nor a model. Raises UsageError for what cannot be,
+        ProjectError while the project is being trained.
         """
         if self.training_owner() is not None:
             raise ProjectError("The segments cannot be changed while the program learns: stop it first.")
         with self._store.transaction() as draft:
-            masks = any(case.annotation or case.proposal for case in draft.cases.values())
-            changed = changed_segments(draft.segments, segments, masks=masks)
+            used = self.has_learned or any(case.annotation or case.proposal for case in draft.cases.values())
+            changed = changed_segments(draft.segments, segments, used=used)
             names = {old.name: new.name for old in draft.segments for new in changed if old.value == new.value}
             draft.segments = changed
             draft.cases = {name: _with_names(case, names) for name, case in draft.cases.items()}
-            if masks:
+            if used:
                 draft.afterwards.append(partial(_rename_in_plan, self.models_dir / "plan.json", names))
 
     def replace_segments(self, segments: Sequence[Segment]) -> None:

@@ -103,6 +103,11 @@ class ProjectView:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    @property
+    def has_learned(self) -> bool:
+        """Whether there is a model, or a training that can go on."""
+        return any((self.models_dir / name).exists() for name in ("specialist.json", "training.json"))
+
     def training_owner(self) -> Owner | None:
         """Who is training this project now, or None."""
         return training_owner(self.path)

@@ -77,7 +77,7 @@ class Store:
 
     def show_model(self, request: Request) -> dict[str, Any]:
         """What a model file holds, and what importing it here would mean. The project need not exist yet."""
-        from semisam.model_exchange import difference, has_learned
+        from semisam.model_exchange import difference
         from semisam.model_file import read_model
 
         model = read_model(request["file"])
@@ -88,7 +88,7 @@ class Store:
             "text": model.card.in_words(),
             "segments": [segment.to_dict() for segment in model.segments],
             "problem": "" if project is None else difference(project, model),
-            "replaces": project is not None and has_learned(project),
+            "replaces": project is not None and project.has_learned,
         }
 
     def serve(self, request: Request) -> dict[str, Any]:
