@@ -30,6 +30,7 @@ from semisam.learning.pace import Pace
 from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import SecondOpinion
+from semisam.learning.starting import choose_plan
 from semisam.learning.teaching import Teaching
 from semisam.learning.unlikeness import FEW, LOOKED_AT, MATURE, cases_are_unlike
 from semisam.learning.whereabouts import Whereabouts
@@ -37,11 +38,9 @@ from semisam.learning.working import WorkingSet
 from semisam.predict import Specialist, predict_probabilities, write_proposals
 from semisam.project import Project
 from semisam.project.lock import TrainingLock
-from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.network import make_network
-from semisam.specialists.plan import Plan, make_plan
-from semisam.specialists.sizes import DEFAULT_NETWORK, check_network
+from semisam.specialists.sizes import check_network
 
 Event = Callable[[dict[str, Any]], None]
 
@@ -101,7 +100,9 @@ class _Round:
         self.options = options
         self.on_event = on_event
         self.should_stop = should_stop
-        self.plan, goes_on = self._make_plan()
+        self.plan, goes_on = choose_plan(
+            project, detect(options.device), options.network, options.spacing, options.fresh, self._say
+        )
         self._say(f"Plan: {self.plan.in_words()}")
         torch.set_num_threads(self.plan.threads)
         torch.manual_seed(options.seed)
@@ -383,31 +384,6 @@ class _Round:
         budget = Budget(limit, in_steps, int(state["steps"]), float(state["seconds"]))
         self._say(f"Going on with round {state['round'] + 1} at {budget.fraction:.0%}.")
         return budget, int(state["round"])
-
-    def _make_plan(self) -> tuple[Plan, bool]:
-        """The saved plan on today's hardware, or a new one for a new project, for other segments, network or spacing,
-        or with --fresh; and whether what was learned before goes with it."""
-        path, options = self.project.models_dir / "plan.json", self.options
-        hardware = detect(options.device)
-        names = tuple(segment.name for segment in self.project.segments)
-        network, spacing, goes_on = options.network or DEFAULT_NETWORK, options.spacing or 0.0, not options.fresh
-        if path.exists() and not options.fresh:
-            plan = Plan.load(path)
-            network = options.network or plan.network
-            spacing = plan.chosen_spacing if options.spacing is None else options.spacing
-            before, now = (plan.segments, plan.network, plan.chosen_spacing), (names, network, spacing)
-            words = ("segments", "network", "working spacing")
-            changed = [word for word, one, other in zip(words, before, now, strict=True) if one != other]
-            if not changed:
-                if not plan.is_for(hardware):
-                    self._say("The plan is from another kind of device; --fresh makes one for this and starts anew.")
-                return plan.on(hardware), True
-            self._say(f"Learning starts anew, because of other choices than before: {', '.join(changed)}.")
-            goes_on = False
-        self._say("Looking at the data.")
-        plan = make_plan(take_fingerprint(self.project), hardware, names, network, spacing)
-        plan.save(path)
-        return plan, goes_on
 
     def _say(self, text: str) -> None:
         self.on_event({"event": "log", "text": text})

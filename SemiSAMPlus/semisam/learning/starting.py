@@ -1,0 +1,43 @@
+"""What a round starts from: the plan, and whether what was learned before goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from semisam.project import Project
+from semisam.specialists.fingerprint import take_fingerprint
+from semisam.specialists.hardware import Hardware
+from semisam.specialists.plan import Plan, make_plan
+from semisam.specialists.sizes import DEFAULT_NETWORK
+
+Say = Callable[[str], None]
+
+
+def choose_plan(
+    project: Project, hardware: Hardware, network: str | None, spacing: float | None, fresh: bool, say: Say
+) -> tuple[Plan, bool]:
+    """The saved plan on today's hardware, or a new one for a new project, for other segments, network or spacing, or
+    with ``fresh``; and whether what was learned before goes with it.
+
+    network, spacing  what a person chose; None leaves it to the saved plan
+    """
+    path = project.models_dir / "plan.json"
+    names = tuple(segment.name for segment in project.segments)
+    goes_on = not fresh
+    if path.exists() and not fresh:
+        plan = Plan.load(path)
+        network = network or plan.network
+        spacing = plan.chosen_spacing if spacing is None else spacing
+        before, now = (plan.segments, plan.network, plan.chosen_spacing), (names, network, spacing)
+        words = ("segments", "network", "working spacing")
+        changed = [word for word, one, other in zip(words, before, now, strict=True) if one != other]
+        if not changed:
+            if not plan.is_for(hardware):
+                say("The plan is from another kind of device; --fresh makes one for this and starts anew.")
+            return plan.on(hardware), True
+        say(f"Learning starts anew, because of other choices than before: {', '.join(changed)}.")
+        goes_on = False
+    say("Looking at the data.")
+    plan = make_plan(take_fingerprint(project), hardware, names, network or DEFAULT_NETWORK, spacing or 0.0)
+    plan.save(path)
+    return plan, goes_on
