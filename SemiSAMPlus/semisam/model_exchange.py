@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,10 +86,35 @@ def import_model(folder: Path, path: Path, *, replace_model: bool = False) -> Im
     if not exists:
         project = Project.create(folder, model.segments)
     with TrainingLock(project.path):
-        kept = _keep(project)
+        kept = keep_model(project)
         model = _fitted(project, model)
         name = _install(project, model, network)
     return Imported(project.path, name, not exists, kept)
+
+
+def keep_model(project: Project) -> Path | None:
+    """A file in ``models/previous`` with the model that the project has, before another takes its place.
+
+    None when it has none, or one that nobody can use any more.
+    """
+    name = project.model_name
+    with suppress(ModelError):
+        model = _own_model(project)
+        for number in count(1):
+            path = project.models_dir / "previous" / f"{name}{f'-{number}' if number > 1 else ''}{SUFFIX}"
+            if not path.exists():
+                write_model(path, replace(model, card=replace(model.card, exported=_now(), engine=__version__)))
+                return path
+            if _holds(path, model):
+                return path  # what was to replace it the last time never came
+    return None
+
+
+def _holds(path: Path, model: ModelFile) -> bool:
+    try:
+        return read_model(path).weights == model.weights
+    except ModelError:
+        return False
 
 
 def difference(project: Project, model: ModelFile) -> str:
@@ -222,24 +248,6 @@ def _tried(path: Path, model: ModelFile) -> nn.Module:
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f'The model file "{path}" cannot be used ({error}): ask for another one.') from error
     return network
-
-
-def _keep(project: Project) -> Path | None:
-    """A file with the model that the project has; None when it has none, or one that nobody can use any more."""
-    name = project.model_name
-    if name is None:
-        return None
-    folder = project.models_dir / "previous"
-    path = folder / f"{name}{SUFFIX}"
-    number = 1
-    while path.exists():
-        number += 1
-        path = folder / f"{name}-{number}{SUFFIX}"
-    with suppress(ModelError):
-        model = _own_model(project)
-        write_model(path, replace(model, card=replace(model.card, exported=_now(), engine=__version__)))
-        return path
-    return None
 
 
 def _fitted(project: Project, model: ModelFile) -> ModelFile:

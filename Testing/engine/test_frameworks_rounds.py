@@ -15,6 +15,7 @@ from conftest import Study, make_study
 from semisam.cli import main
 from semisam.learning.frameworks.registry import FRAMEWORKS
 from semisam.learning.loop import TrainOptions, train
+from semisam.model_exchange import import_model
 from semisam.predict import Specialist
 from semisam.project import Project
 from semisam.specialists.fingerprint import take_fingerprint
@@ -166,6 +167,22 @@ def test_another_network_than_that_of_the_plan_starts_anew_with_a_new_plan(study
     summary, events = run(project, "supervised", lambda: True, network="vnet")
     assert summary["round"] == 0 and Plan.load(path).network == "vnet"
     assert {"event": "log", "text": "Learning starts anew, because of other choices than before: network."} in events
+
+
+def test_what_was_learned_before_is_kept_once_when_learning_starts_anew(study: Study) -> None:
+    project = prepare(study)
+    run(project, "supervised", steps=1)
+    learned, previous = weights(project, "specialist"), project.models_dir / "previous"
+    for _ in range(2):  # begun anew and stopped before there is another model: the same one is kept
+        _, events = run(project, "supervised", lambda: True, network="vnet", fresh=True)
+        (kept,) = previous.iterdir()
+        assert {"event": "log", "text": f'The model of before is kept in "{kept}".'} in events
+    run(project, "supervised", steps=1)  # goes on, and its model takes the place
+    assert list(previous.iterdir()) == [kept]
+    imported = import_model(project.path, kept, replace_model=True)
+    assert imported.kept is not None and imported.kept != kept
+    back = weights(project, "specialist")
+    assert learned.keys() == back.keys() and all(back[name].equal(value) for name, value in learned.items())
 
 
 def test_another_working_spacing_than_that_of_the_plan_starts_anew_and_is_kept(study: Study) -> None:

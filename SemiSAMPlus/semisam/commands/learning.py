@@ -43,7 +43,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
     train.add_argument("--generalist", default="auto", help="auto, none, or names with commas: nano,registration,...")
     train.add_argument("--seed", type=natural, default=0)
     add_device(train)
-    train.add_argument("--fresh", action="store_true", help="forget what was learned before")
+    train.add_argument("--fresh", action="store_true", help="begin anew; the model is kept in models/previous")
 
     propose = add_parser(subparsers, common, "propose", run_propose, "write a proposal for every unannotated case")
     add_project(propose)

@@ -30,7 +30,7 @@ from semisam.learning.pace import Pace
 from semisam.learning.sampling import Sampler
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import SecondOpinion
-from semisam.learning.starting import choose_plan
+from semisam.learning.starting import choose_plan, keep_specialist
 from semisam.learning.teaching import Teaching
 from semisam.learning.unlikeness import FEW, LOOKED_AT, MATURE, cases_are_unlike
 from semisam.learning.whereabouts import Whereabouts
@@ -117,6 +117,8 @@ class _Round:
         state, own = None, dict[str, torch.Tensor]()
         if goes_on:
             state, own = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
+        if state is None:
+            keep_specialist(project, self._say)
         self.budget, self.round = self._resume(state)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
         # Whether this round of "auto" mixes in unannotated cases; None until that is decided.

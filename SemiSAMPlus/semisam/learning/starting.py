@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from semisam.model_exchange import keep_model
 from semisam.project import Project
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import Hardware
@@ -41,3 +42,10 @@ def choose_plan(
     plan = make_plan(take_fingerprint(project), hardware, names, network or DEFAULT_NETWORK, spacing or 0.0)
     plan.save(path)
     return plan, goes_on
+
+
+def keep_specialist(project: Project, say: Say) -> None:
+    """Learning starts anew: the model that its proposals will replace stays as a file that can be imported again."""
+    kept = keep_model(project)
+    if kept is not None:
+        say(f'The model of before is kept in "{kept}".')
