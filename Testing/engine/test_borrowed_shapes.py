@@ -127,6 +127,7 @@ def test_the_second_opinion_is_low_for_a_mask_in_the_wrong_place(
     assert opinion(working["case4"], other) is None
     assert opinion.on_average(["case4", "case3"], lambda image: wrong) == pytest.approx(bad)
     assert opinion.on_average(["case4"], lambda image: other) is None
+    assert opinion.on_average(["case3"], lambda image: pytest.fail("it was stopped"), lambda: True) is None
 
 
 def test_what_neither_of_two_opinions_finds_is_no_disagreement(

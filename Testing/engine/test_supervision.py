@@ -108,6 +108,15 @@ def test_a_slow_generalist_is_measured_on_the_first_cases_only(tmp_path: Path) -
     assert np.all(supervision.trust.of("counting") == 1)
 
 
+def test_who_stops_does_not_wait_for_the_trust_in_all_generalists(tmp_path: Path) -> None:
+    generalists = [Counting({0: LABELS > 0, 1: LABELS == 1, 2: LABELS == 2}) for _ in range(2)]
+    supervision = supervise(tmp_path, *generalists)
+    cases, stops = [replace(make_case(LABELS), name=name) for name in "ab"], iter([False, True, True])
+    predictions = {case.name: mediocre() for case in cases}
+    supervision.measure_trust(cases, predictions, np.random.default_rng(0), should_stop=lambda: next(stops))
+    assert [len(generalist.asked) for generalist in generalists] == [2, 0]
+
+
 def test_a_generalist_that_knows_better_is_trusted_fully(tmp_path: Path) -> None:
     supervision = supervise(tmp_path, oracle())
     supervision.measure_trust([make_case(LABELS)], lambda case: mediocre(), np.random.default_rng(0))

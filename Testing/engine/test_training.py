@@ -19,6 +19,7 @@ from semisam.errors import GeneralistError, TrainingError, UsageError
 from semisam.files.volume_files import read_image, read_mask, write_image, write_mask
 from semisam.learning.history import read_history
 from semisam.learning.loop import TrainOptions, train
+from semisam.learning.second_opinion import SecondOpinion
 from semisam.predict import Specialist, clean_up, expected_dice, propose, segment
 from semisam.project import Project, State
 from semisam.specialists.fingerprint import take_fingerprint
@@ -118,6 +119,26 @@ def test_a_stopped_round_goes_on_where_it_was(study: Study) -> None:
     assert [line["step"] for line in read_history(project.log_dir / "history.jsonl")] == sorted(
         line["step"] for line in read_history(project.log_dir / "history.jsonl")
     )
+
+
+def test_what_comes_after_the_last_step_may_be_killed_without_losing_the_round(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = study.make_project()
+    small_plan(project)
+    calls: list[int] = []
+
+    def killed(*_: object) -> None:
+        calls.append(len(calls))
+        if len(calls) == 2:  # the first proposals follow the warm-up
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SecondOpinion, "on_average", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(project)
+    for name in ("training", "specialist"):
+        assert json.loads((project.models_dir / f"{name}.json").read_text())["steps"] == STEPS
+    Specialist.load(project, "cpu")
 
 
 def test_after_a_finished_round_the_next_begins_from_its_result_and_fresh_begins_anew(study: Study) -> None:

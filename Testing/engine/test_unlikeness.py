@@ -74,7 +74,7 @@ def test_a_round_decides_once_and_keeps_to_it_when_it_is_stopped(
     monkeypatch.setattr(loop, "MATURE", 1)
     project = make_study(tmp_path / "study", cases=6).make_project(("case1", "case2", "case3"))
     small_plan(project)
-    stopping = [False] * 30 + [True] * 2
+    stopping = [False] * 36 + [True] * 2
     first = _train(project, lambda: stopping.pop(0) if stopping else True)
     assert not first["finished"] and 24 < first["steps"] < 48
     summary = _train(project, lambda: False)
@@ -83,6 +83,25 @@ def test_a_round_decides_once_and_keeps_to_it_when_it_is_stopped(
     assert facts["framework"] == ("copy-paste" if unlike else "supervised")
     losses = {key for line in read_history(project.log_dir / "history.jsonl") for key in line}
     assert ("loss_consistency" in losses) == unlike
+
+
+def test_who_was_stopped_while_looking_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def scripted(probabilities: Any, enough: Any) -> bool:
+        next(probabilities)
+        looked.append(1)
+        looked.append(1 + len(list(probabilities)))
+        return False
+
+    monkeypatch.setattr(loop, "cases_are_unlike", scripted)
+    monkeypatch.setattr(loop, "MATURE", 1)
+    project = make_study(tmp_path / "study", cases=6).make_project(("case1", "case2", "case3"))
+    small_plan(project)
+    assert not _train(project, lambda: bool(looked))["finished"]
+    assert looked == [1, 1] and json.loads((project.models_dir / "training.json").read_text())["mixing"] is None
+    assert _train(project, lambda: False)["finished"]
+    assert looked[2:] == [1, 3]
 
 
 @pytest.mark.parametrize(("mature", "begins"), [(16, 16), (1000, 24)])

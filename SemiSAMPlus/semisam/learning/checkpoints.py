@@ -33,6 +33,12 @@ def save_specialist(folder: Path, network: torch.nn.Module, plan: Plan, facts: d
     return _save_pair(folder, "specialist", dict(network.state_dict()), {"plan": plan.to_dict(), **facts})
 
 
+def save_fact(folder: Path, name: str, value: Any) -> None:
+    """Write one more fact beside the network that was saved last."""
+    path = folder / "specialist.json"
+    write_json(path, {**json.loads(path.read_text("utf-8")), name: value})
+
+
 def load_specialist(folder: Path) -> tuple[dict[str, Tensor], Plan, dict[str, Any]]:
     """Weights, plan and facts. Raises TrainingError when there is no trained model or it is damaged."""
     pair = _load_pair(folder, "specialist")

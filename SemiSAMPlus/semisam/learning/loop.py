@@ -20,7 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from semisam.errors import TrainingError, UsageError
 from semisam.generalists import registry
 from semisam.learning.augmentation import Augmentation
-from semisam.learning.checkpoints import load_training, save_specialist, save_training
+from semisam.learning.checkpoints import load_training, save_fact, save_specialist, save_training
 from semisam.learning.frameworks.base import Framework, Network, Setting
 from semisam.learning.frameworks.registry import AUTO, check_framework, resolve_framework
 from semisam.learning.frameworks.running import Frameworks
@@ -165,10 +165,11 @@ class _Round:
             self.pace.after_step()
             self._after_step()
         finished = self.budget.fraction >= 1
-        self._checkpoint(finished)
         proposals = 0
         if finished:
-            proposals = self._propose()
+            proposals = self._propose(finished)
+        else:
+            self._checkpoint(finished)
         return {
             "finished": finished,
             "round": self.round,
@@ -254,7 +255,8 @@ class _Round:
             self.mixing = True
             self._say(f"Going on with {self._framework_name}: learning from unannotated cases, too.")
         elif half:
-            self.mixing = self._cases_are_unlike()
+            unlike = self._cases_are_unlike()
+            self.mixing = None if self.should_stop() else unlike  # who was stopped while looking, looks again
             if self.mixing:
                 self._say(
                     f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}."
@@ -265,7 +267,11 @@ class _Round:
             return False
         start, names = time.monotonic(), self.working.unannotated
         looked_at = [names[index] for index in self.rng.permutation(len(names))[:LOOKED_AT]]
-        predicted = (predict_probabilities(self.teacher, self.plan, self.working[name].image) for name in looked_at)
+        predicted = (
+            predict_probabilities(self.teacher, self.plan, self.working[name].image)
+            for name in looked_at
+            if not self.should_stop()
+        )
 
         def enough() -> bool:
             return not self.budget.in_steps and time.monotonic() - start > _DECIDING_SHARE * self.budget.limit
@@ -285,8 +291,7 @@ class _Round:
             self._checkpoint(finished=False)
         if not self.schedule.warming_up and not self.proposed_first:
             self.proposed_first = True
-            self._checkpoint(finished=False)
-            self._propose()
+            self._propose(finished=False)
             self.last_checkpoint = time.monotonic()
 
     def _due(self, seconds: float, every_seconds: float, every_steps: int) -> bool:
@@ -325,7 +330,7 @@ class _Round:
         self.teaching.annotations_changed()
         self._say(f"Annotations have changed: learning from {_cases(len(self.working.annotated), 'annotated')} now.")
 
-    def _propose(self) -> int:
+    def _propose(self, finished: bool) -> int:
         single = [self.working.is_single(index + 1) for index in range(len(self.plan.segments))]
         facts: dict[str, Any] = {
             "single_component": single,
@@ -340,11 +345,14 @@ class _Round:
             "seed": self.options.seed,
             **self.teaching.summary(),
         }
+        # First of all, for a round that counts as finished is not made again, and all that follows may be stopped.
+        model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
+        self._checkpoint(finished)
         names = list(self.working.unannotated)
         specialist = Specialist(self.teacher, self.plan, self.project.segments, single)
         opinion = SecondOpinion(self.project, self.working)
-        specialist.agreement = facts["agreement"] = opinion.on_average(names, specialist.probabilities)
-        model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
+        specialist.agreement = opinion.on_average(names, specialist.probabilities, self.should_stop)
+        save_fact(self.project.models_dir, "agreement", specialist.agreement)
         written = write_proposals(
             self.project, specialist, model, self.working, opinion, names, self._forward_proposals, self.should_stop
         )

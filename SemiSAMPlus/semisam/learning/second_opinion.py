@@ -68,13 +68,21 @@ class SecondOpinion:
         found = ((said > 0.5) | (probability[1:] > 0.5)).any((1, 2, 3))
         return float(np.mean(agreement(said, probability[1:])[found])) if found.any() else 1.0
 
-    def on_average(self, names: Sequence[str], predict: Callable[[np.ndarray], np.ndarray]) -> float | None:
+    def on_average(
+        self,
+        names: Sequence[str],
+        predict: Callable[[np.ndarray], np.ndarray],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> float | None:
         """The mean over a few registered ones of these cases; None when there is none.
 
-        predict  (k, j, i) working image -> probabilities of the specialist, as above
+        predict      (k, j, i) working image -> probabilities of the specialist, as above
+        should_stop  asked before each case
         """
         given = []
         for name in [name for name in names if self.has(name)][:_ASKED]:
+            if should_stop():
+                break
             case = self._working[name]
             opinion = self(case, predict(case.image))
             given += [] if opinion is None else [opinion]

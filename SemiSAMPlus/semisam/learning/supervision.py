@@ -73,6 +73,7 @@ class GeneralistSupervision:
         prediction: Callable[[WorkingCase], np.ndarray],
         rng: np.random.Generator,
         enough: Callable[[float], bool] = lambda seconds: False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Let every generalist correct predictions for annotated cases, and compare with the annotations.
 
@@ -80,12 +81,15 @@ class GeneralistSupervision:
         cases by heart and would leave nothing to correct. Asked for the cases that are measured only.
         enough: asked before each further case, with the seconds that this generalist has taken so far; a slow one is
         measured on the first cases only.
+        should_stop: asked before every case; then nothing more is measured.
         """
         for generalist in self._generalists:
             seconds = 0.0
             for number, case in enumerate(cases):
                 if case.labels is None:
                     continue
+                if should_stop():
+                    return
                 if number and enough(seconds):
                     break
                 probability = prediction(case)

@@ -194,9 +194,9 @@ class Teaching:
             return predictions[case.name].astype(np.float32)
 
         def enough(seconds: float) -> bool:
-            return self._should_stop() or (not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit)
+            return not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit
 
-        supervision.measure_trust(cases, prediction, self._rng, enough)
+        supervision.measure_trust(cases, prediction, self._rng, enough, self._should_stop)
         for name in self._names:
             self._say(f"Trust in {name}: {_in_words(self._plan.segments, supervision.trust.of(name))}")
         return supervision
