@@ -14,7 +14,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from scipy import ndimage
 
-from semisam.errors import SemiSAMError, TrainingError
+from semisam.errors import ProjectError, SemiSAMError, TrainingError, VolumeError
 from semisam.files.volume_files import case_name, read_image, write_mask
 from semisam.learning.checkpoints import load_specialist
 from semisam.learning.second_opinion import SecondOpinion
@@ -209,7 +209,7 @@ def propose(
     specialist, model = Specialist.load(project, device)
     working = WorkingSet(project, specialist.plan)
     opinion = SecondOpinion(project, working)
-    chosen = names or working.unannotated
+    chosen = [project.case(name).name for name in names] if names else working.unannotated
     return write_proposals(project, specialist, model, working, opinion, chosen, on_event, should_stop)
 
 
@@ -224,23 +224,31 @@ def write_proposals(
     should_stop: Stop,
 ) -> int:
     start, written = time.monotonic(), 0
+    project.reload()
+    names = [name for name in names if name in project.cases]  # a person may have removed some since they were listed
     # Of each or of none: cases with an opinion of their own and cases without one could not be ranked together.
     of_each = all(opinion.has(name) for name in names)
     for index, name in enumerate(names):
         if should_stop():
             break
-        case = working[name]
-        prediction = specialist.predict(
-            case.image, case.geometry, case.original, partial(opinion, case) if of_each else None
-        )
-        project.set_proposal(
-            name,
-            prediction.mask,
-            model=model,
-            confidence=prediction.confidence,
-            uncertainty=prediction.uncertainty,
-            details={"volumes_ml": prediction.volumes_ml},
-        )
+        try:
+            case = working[name]
+            prediction = specialist.predict(
+                case.image, case.geometry, case.original, partial(opinion, case) if of_each else None
+            )
+            project.set_proposal(
+                name,
+                prediction.mask,
+                model=model,
+                confidence=prediction.confidence,
+                uncertainty=prediction.uncertainty,
+                details={"volumes_ml": prediction.volumes_ml},
+            )
+        except (ProjectError, VolumeError):
+            project.reload()
+            if name in project.cases:
+                raise
+            continue  # it was removed meanwhile
         written += 1
         seconds = time.monotonic() - start
         on_event({"event": "proposal-ready", "case": name, "confidence": round(prediction.confidence, 4)})

@@ -176,6 +176,32 @@ def test_an_annotation_that_arrives_while_training_runs_is_learned_from(study: S
     assert project.cases["case3"].proposal is None or project.cases["case3"].proposal.provenance["model"]
 
 
+@pytest.mark.parametrize("moment", ["while it learns", "while proposals are made"])
+def test_a_case_may_be_removed_while_training_runs(study: Study, moment: str) -> None:
+    project = study.make_project()
+    small_plan(project)
+    other, calls = Project.open(study.project), iter(range(1000))
+
+    def remove() -> None:
+        other.reload()
+        if "case4" in other.cases:
+            other.remove_case("case4")
+
+    def on_event(event: dict[str, Any]) -> None:
+        if moment == "while proposals are made" and event["event"] == "proposal-ready":
+            remove()
+
+    def should_stop() -> bool:
+        if moment == "while it learns" and next(calls) == 2:
+            remove()
+        return False
+
+    options = TrainOptions(steps=STEPS, framework="mean-teacher", generalist="random-walker", device="cpu")
+    summary = train(project, options, on_event, should_stop)
+    assert summary["finished"] and summary["steps"] == STEPS and summary["proposals"] == 1
+    assert Project.open(study.project).cases.keys() == {"case1", "case2", "case3"}
+
+
 def test_training_needs_an_annotated_case_and_a_sensible_budget(study: Study) -> None:
     project = study.make_project()
     with pytest.raises(UsageError, match="not both"):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from semisam.errors import TrainingError, UsageError
+from semisam.errors import ProjectError, TrainingError, UsageError, VolumeError
 from semisam.generalists import registry
 from semisam.learning.augmentation import Augmentation
 from semisam.learning.checkpoints import load_training, save_fact, save_specialist, save_training
@@ -156,14 +156,12 @@ class _Round:
         unannotated = _cases(len(self.working.unannotated), "unannotated")
         self._say(f"Learning from {annotated} and {unannotated} on {self.plan.device}.")
         while self.budget.fraction < 1 and not self.should_stop():
-            start = time.monotonic()
-            self._decide()
-            self._step()
-            asks = self._framework.uses_unlabelled
-            self.teaching.after_step(self.schedule, time.monotonic() - start, asks)
-            self.budget.seconds += time.monotonic() - start
-            self.pace.after_step()
-            self._after_step()
+            try:
+                self._turn()
+            except (ProjectError, VolumeError):
+                if not self.working.gone:
+                    raise
+                self._look_for_annotations()  # a person removed a case in the middle of it: go on with the others
         finished = self.budget.fraction >= 1
         proposals = 0
         if finished:
@@ -179,6 +177,15 @@ class _Round:
             "proposals": proposals,
             **self.teaching.summary(),
         }
+
+    def _turn(self) -> None:
+        start = time.monotonic()
+        self._decide()
+        self._step()
+        self.teaching.after_step(self.schedule, time.monotonic() - start, self._framework.uses_unlabelled)
+        self.budget.seconds += time.monotonic() - start
+        self.pace.after_step()
+        self._after_step()
 
     def _step(self) -> None:
         plan, schedule = self.plan, self.schedule

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from semisam.errors import GeneralistError
+from semisam.errors import GeneralistError, ProjectError
 from semisam.generalists.base import Context, Example
 from semisam.generalists.cache import EmbeddingCache
 from semisam.generalists.registration.generalist import Registration
@@ -49,10 +49,13 @@ class SecondOpinion:
             pass  # nothing is annotated: no second opinion
 
     def has(self, name: str) -> bool:
-        """Whether this case has been registered."""
+        """Whether this case has been registered; False for one that was removed meanwhile, too."""
         if self._registration is None or not self._cache.folder.is_dir():
             return False
-        return self._cache.path(self._registration, self._working[name].volume).exists()
+        try:
+            return self._cache.path(self._registration, self._working[name].volume).exists()
+        except ProjectError:
+            return False
 
     def __call__(self, case: WorkingCase, probability: np.ndarray) -> float | None:
         """Dice of the two masks, mean over the segments that either has, and 1 when neither has any; None for a case

@@ -96,6 +96,12 @@ class WorkingSet:
             self._cases[name] = self._make(name)
         return self._cases[name]
 
+    @property
+    def gone(self) -> bool:
+        """Whether a case has been removed from the project since ``refresh`` looked."""
+        self._project.reload()
+        return not self._project.cases.keys() >= {*self.annotated, *self.unannotated}
+
     def refresh(self) -> bool:
         """Look at the project again; True when the annotations to learn from have changed."""
         self._project.reload()
@@ -144,7 +150,7 @@ class WorkingSet:
         return index[mask]
 
     def _make(self, name: str) -> WorkingCase:
-        path = self._folder / f"{name}-{self._key(self._project.cases[name].image)}.npy"
+        path = self._folder / f"{name}-{self._key(self._project.case(name).image)}.npy"
         beside = path.with_suffix(".json")
         read = partial(self._project.image, name)
         try:
