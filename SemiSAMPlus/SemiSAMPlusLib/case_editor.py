@@ -174,7 +174,9 @@ class CaseEditor:
         if case is None:
             return False
         self.scene.bring_back_segments(case.finished)
-        as_proposed = not self.scene.proposal_changed and not self.scene.annotation_changed
+        as_proposed = (
+            not self.scene.proposal_changed and not self.scene.annotation_changed and self._newest_is_shown(case)
+        )
         before = self.scene.snapshot()
         if not self.scene.accept(names):
             return False
@@ -305,6 +307,8 @@ class CaseEditor:
 
         def failed(error: WorkerError) -> None:
             self._under_way[name] -= 1
+            if self.name == name and not error.cancelled:
+                self.scene.unsettle()  # the project does not have it: Save has something to do
             (on_error or self._on_error)(error)
 
         ask(on_done=done, on_error=failed)
@@ -354,6 +358,11 @@ class CaseEditor:
                 case=self.name, path=path, problem=problem
             )
         self.failed.emit(WorkerError("system", text))
+
+    def _newest_is_shown(self, case: CaseInfo) -> bool:
+        """Whether the proposal in the scene is the one in the project: a newer one may wait to be looked at."""
+        shown = None if self.scene.case is None else self.scene.case.proposal
+        return shown is not None and case.proposal is not None and shown.revision == case.proposal.revision
 
     def _work(self) -> str:
         """How far the annotation in the scene is: done once all segments are."""

@@ -64,6 +64,8 @@ def install(probe: PythonProbe, requirements: Path) -> None:
         if "torch" in probe.missing:
             _install_torch(probe)
         others = [name for name in probe.missing if name != "torch"]
+        broken = [name for name in others if name not in _KEPT and (probe.versions or {}).get(name) == "broken"]
+        _remove_remains(Path(probe.site), broken)
         if others:
             _install_others(requirements, others)
     except InstallationError:
@@ -110,7 +112,8 @@ def _install_torch(probe: PythonProbe) -> None:
 def _remove_remains(site: Path, packages: Iterable[str]) -> None:
     """Half an installation makes pip and the extension believe that all is there, so it goes first."""
     for package in packages:
-        for path in (site / package, *site.glob(f"{package}-*.dist-info")):
+        distribution = _PIP_NAMES.get(package, package).replace("-", "_")
+        for path in (site / package, *site.glob(f"{distribution}-*.dist-info")):
             if not path.is_dir():
                 continue
             try:

@@ -7,6 +7,7 @@ a person has drawn is lost, whatever dies.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class PendingAnnotation:
     case: str
     state: str
     path: Path
-    version: tuple[int, int]
+    version: tuple[int, ...]
 
 
 class PendingAnnotations:
@@ -85,11 +86,13 @@ class PendingAnnotations:
             with suppress(OSError):
                 for path in (self._folder / state).iterdir():
                     if path.name.endswith(_ENDING) and not path.name.startswith("."):
-                        case = path.name[: -len(_ENDING)]
+                        # As the project writes names; some file systems list accents apart from their letters.
+                        case = unicodedata.normalize("NFC", path.name[: -len(_ENDING)])
                         found.append(PendingAnnotation(case, state, path, _version(path)))
         yield from sorted(found, key=lambda pending: pending.version)
 
 
-def _version(path: Path) -> tuple[int, int]:
+def _version(path: Path) -> tuple[int, ...]:
     status = path.stat()
-    return status.st_mtime_ns, status.st_size
+    # Some file systems count time in seconds; each writing makes a file of its own, though.
+    return status.st_mtime_ns, status.st_size, status.st_ino

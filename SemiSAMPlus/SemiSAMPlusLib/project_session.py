@@ -295,8 +295,11 @@ class ProjectSession:
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        def taken(case: CaseInfo) -> None:
-            self.pending.taken(pending)
+        def taken(answer: Event) -> None:
+            self.pending.taken(pending)  # also when the project was closed meanwhile
+            case = self._take_case(answer)
+            if case is None:
+                return
             call_safely(on_done, case)
             if pending.state == "in part" and not case.teaches:
                 text = _("Nothing can be learned from {case} yet: draw the structures on a slice, in full.")
@@ -312,7 +315,7 @@ class ProjectSession:
             fields["unknown"] = "slices"
         else:
             fields["state"] = pending.state
-        return self._change("annotation-changed", fields, taken, refused)
+        return self._ask("annotation-changed", fields, on_done=taken, on_error=refused)
 
     def _send_waiting(self) -> None:
         with suppress(OSError):

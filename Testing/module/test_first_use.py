@@ -235,15 +235,29 @@ def test_a_wish_that_waited_is_served_after_the_installation(
 def test_half_an_installation_is_cleared_away_first(
     panel: Any, look: Any, python: FakePython, host: Any, click: Any, installing: Recorder, extension: Any
 ) -> None:
-    for name in ("torch/lib", "torch-2.9.dist-info", "torchvision", "torchmetrics", "monai"):
+    halves = ("torch/lib", "torch-2.9.dist-info", "torchvision", "skimage", "scikit_image-0.25.dist-info")
+    for name in (*halves, "torchmetrics", "monai"):
         (python.site / name).mkdir(parents=True)
-    python.has(lacking(torch="broken"))
+    python.has({**lacking(torch="broken"), "skimage": "broken"})
     made = panel()
     assert "in part only" in look(made)
     host.dialogs.answers[:] = [True]
     click(made.ui.setupButton)
     assert host.process_events(until=lambda: made.ready, timeout=60)
     assert sorted(path.name for path in python.site.iterdir()) == ["monai", "torchmetrics"]
+
+
+def test_after_an_installation_that_did_not_end_the_packages_are_tried(
+    panel: Any, look: Any, python: FakePython
+) -> None:
+    import qt
+
+    from SemiSAMPlusLib.panels.setup_panel import PENDING_KEY
+
+    qt.QSettings().setValue(PENDING_KEY, True)
+    python.has(lacking("monai"))
+    look(panel())
+    assert python.questions[-1] == "thorough"
 
 
 def test_a_package_that_cannot_be_loaded_after_the_installation_is_told(

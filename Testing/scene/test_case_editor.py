@@ -43,6 +43,7 @@ class Session:
     def annotate(self, name: str, state: str, *, on_done: Any = None, on_error: Any = None) -> None:
         self.pending.put(name, state)
         self.asked.append(("annotate", name, state))
+        self.on_error = on_error
 
     def accept(self, name: str, segments: Any = None, *, on_done: Any = None, on_error: Any = None) -> None:
         self.asked.append(("accept", name, segments))
@@ -159,6 +160,27 @@ def test_an_undo_of_the_editor_that_takes_back_an_accept_is_not_learned_from(
     assert editor.scene.undo() and not voxels(editor.scene.annotation, "head", editor.scene.volume).any()
     editor.close()
     assert session.asked[-1] == ("annotate", "a", "in work") and "a is in work again" in told[0].text
+
+
+def test_what_is_shown_is_accepted_and_not_a_newer_proposal_that_nobody_has_seen(
+    editor: CaseEditor, session: Session, tmp_path: Path
+) -> None:
+    editor.accept(["head"])
+    newer = tmp_path / "newer.seg.nrrd"
+    images.write_mask(newer, np.zeros(images.SHAPE, np.uint8), NAMES)
+    session.put(dataclasses.replace(session.cases.get("a"), proposal=MaskInfo(newer, 2, {})))
+    editor.accept(["tail"])
+    assert session.asked == [("accept", "a", ["head"]), ("annotate", "a", "annotated")]
+    assert voxels(editor.scene.annotation, "tail", editor.scene.volume).any()
+
+
+def test_what_the_engine_could_not_take_is_still_to_be_saved(editor: CaseEditor, session: Session) -> None:
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    assert editor.keep_changes() and not editor.keep_changes()
+    session.on_error(WorkerError("system", "The disk is full."))
+    assert editor.keep_changes() and len(session.asked) == 2
+    session.on_error(WorkerError("cancelled", ""))
+    assert not editor.keep_changes()
 
 
 def test_a_segment_that_was_removed_is_there_again_for_what_is_accepted(editor: CaseEditor, session: Session) -> None:

@@ -224,6 +224,24 @@ def test_a_mask_is_kept_until_the_engine_has_it(project: Project) -> None:
     assert not path.exists() and not path.parent.parent.exists()
 
 
+def test_a_mask_that_the_engine_took_after_the_project_was_closed_is_not_sent_again(project: Project) -> None:
+    project.open(case("a"))
+    path = project.session.pending.path("a", "in work")
+    path.write_bytes(b"mask")
+    project.session.annotate("a", "in work")
+    project.session.close()
+    project.answer("annotation-changed", case=case("a", "in work"), revision=2)
+    assert not path.exists()
+
+
+def test_a_waiting_mask_is_known_by_its_case_however_the_file_system_lists_its_name(project: Project) -> None:
+    import unicodedata
+
+    project.session.pending.path(unicodedata.normalize("NFD", "Müller"), "in work").write_bytes(b"mask")
+    (waiting,) = project.session.pending.waiting()
+    assert waiting.case == "M\u00fcller"
+
+
 def test_a_mask_that_was_written_anew_meanwhile_stays(project: Project) -> None:
     project.open(case("a"))
     path = project.session.pending.path("a", "annotated")

@@ -66,6 +66,7 @@ class SetupPanel:
         """Ask the interpreters; the answer comes later. ``thorough`` also imports their packages."""
         if not self._looking:
             self._looking = True
+            thorough = thorough or bool(qt.QSettings().value(PENDING_KEY))  # which may have ended half way
             allow(self._ui.setupCheckButton, _("The Python of the engine is being looked for"))
             self._finder.find(self._on_found, self._on_nothing, thorough=thorough)
 

@@ -261,6 +261,11 @@ class CaseScene:
         """The annotation is now as the engine has it."""
         self._settle("annotation")
 
+    def unsettle(self) -> None:
+        """The engine could not take the annotation: it is still to be saved."""
+        if "annotation" in self._counters:
+            self._counters["annotation"].unsettle()
+
     def _settle(self, role: str) -> None:
         if role in self._counters:
             self._counters[role].settle()

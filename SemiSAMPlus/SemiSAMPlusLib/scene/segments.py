@@ -192,12 +192,16 @@ class ChangeCounter:
 
     def __init__(self, node: Any) -> None:
         self._node = node
-        self._settled = 0
+        self._settled: int | None = None
         self.settle()
 
     def settle(self) -> None:
         """From now on it counts as unchanged."""
         self._settled = self.now
+
+    def unsettle(self) -> None:
+        """It counts as changed, whatever it is like."""
+        self._settled = None
 
     @property
     def changed(self) -> bool:
