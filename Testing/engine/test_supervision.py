@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import pytest
 from conftest import ellipsoid
 from semisam.generalists.base import Embedding
 from semisam.generalists.cache import EmbeddingCache
+from semisam.learning.measured import notes_of, recall
 from semisam.learning.supervision import GeneralistSupervision
+from semisam.learning.trust import Trust
 from semisam.learning.working import WorkingCase
 from semisam.prompts import Prompts
 from semisam.specialists.plan import Plan
@@ -110,11 +114,38 @@ def test_a_slow_generalist_is_measured_on_the_first_cases_only(tmp_path: Path) -
 
 def test_who_stops_does_not_wait_for_the_trust_in_all_generalists(tmp_path: Path) -> None:
     generalists = [Counting({0: LABELS > 0, 1: LABELS == 1, 2: LABELS == 2}) for _ in range(2)]
+    generalists[1].name = "another"
     supervision = supervise(tmp_path, *generalists)
-    cases, stops = [replace(make_case(LABELS), name=name) for name in "ab"], iter([False, True, True])
+    cases, stops = [replace(make_case(LABELS), name=name) for name in "ab"], chain([False], repeat(True))
     predictions = {case.name: mediocre() for case in cases}
     supervision.measure_trust(cases, predictions, np.random.default_rng(0), should_stop=lambda: next(stops))
     assert [len(generalist.asked) for generalist in generalists] == [2, 0]
+    # What nobody measured is measured later; what was begun is left at that.
+    assert supervision.trust.known("counting").keys() == {"a", "b"} and not supervision.trust.known("another")
+
+
+def test_trust_is_recalled_as_far_as_generalist_and_annotation_are_the_same(tmp_path: Path) -> None:
+    generalist, cases = oracle(), [replace(make_case(LABELS), name="a")]
+    cases.append(replace(cases[0], name="b", labels=np.where(LABELS == 1, 1, 0)))  # shows one segment only
+    predictions = {case.name: mediocre() for case in cases}
+    measured = supervise(tmp_path, generalist)
+    measured.measure_trust(cases, predictions, np.random.default_rng(0))
+    notes = json.loads(json.dumps(notes_of(measured.trust, {"oracle": generalist}, {"a": "1", "b": "1"})))
+
+    def recalled(fingerprint: str, **revisions: str) -> Trust:
+        other = oracle()
+        other.fingerprint = fingerprint
+        supervision = supervise(tmp_path, other)
+        recall(supervision.trust, notes, {"oracle": other}, revisions)
+        return supervision.trust
+
+    grouping = measured.trust.best_grouping("oracle")
+    same = recalled("oracle", a="1", b="1")
+    assert same.best_grouping("oracle") == grouping
+    assert np.array_equal(same.advantage("oracle", grouping), measured.trust.advantage("oracle", grouping))
+    assert recalled("oracle", a="1", b="2").known("oracle").keys() == {"a"}
+    assert recalled("oracle", b="1").known("oracle").keys() == {"b"}
+    assert not recalled("another version", a="1", b="1").known("oracle")
 
 
 def test_a_generalist_that_knows_better_is_trusted_fully(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from semisam.files.volume_files import read_image, read_mask, write_image, write
 from semisam.learning.history import read_history
 from semisam.learning.loop import TrainOptions, train
 from semisam.learning.second_opinion import SecondOpinion
+from semisam.learning.trust import Trust
 from semisam.predict import Specialist, clean_up, expected_dice, propose, segment
 from semisam.project import Project, State
 from semisam.specialists.fingerprint import take_fingerprint
@@ -139,6 +140,45 @@ def test_what_comes_after_the_last_step_may_be_killed_without_losing_the_round(
     for name in ("training", "specialist"):
         assert json.loads((project.models_dir / f"{name}.json").read_text())["steps"] == STEPS
     Specialist.load(project, "cpu")
+
+
+def test_trust_is_measured_once_for_each_annotation_whatever_stops_and_begins(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later on the teacher knows the annotated cases by heart, and no generalist could show what it is good for."""
+    project = study.make_project()
+    small_plan(project)
+    record, measured = Trust.record, list[str]()
+
+    def noting(trust: Trust, name: str, case: str, *values: Any) -> None:
+        measured.append(case)
+        record(trust, name, case, *values)
+
+    monkeypatch.setattr(Trust, "record", noting)
+
+    def trained(**options: Any) -> tuple[dict[str, Any], set[str]]:
+        measured.clear()
+        summary, _ = run(project, framework="mean-teacher", **options)
+        return summary["trust"], set(measured)
+
+    first, cases = trained(stop=_after(12))
+    assert cases == {"case1", "case2"} and first["random-walker"]
+    assert trained() == (first, set())  # goes on
+    assert trained() == (first, set())  # the next round
+    mask = project.annotation("case2")
+    mask.voxels[mask.voxels == 2] = 1
+    project.set_annotation("case2", mask, author="tester", source="corrected")
+    assert trained()[1] == {"case2"}
+    state = json.loads((project.models_dir / "training.json").read_text())
+    del state["measured"]  # as an earlier version wrote it
+    (project.models_dir / "training.json").write_text(json.dumps(state))
+    assert trained()[1] == {"case1", "case2"}
+
+
+def _after(count: int) -> Callable[[], bool]:
+    """Stops when it was asked so many times."""
+    calls = iter(range(10_000))
+    return lambda: next(calls) >= count
 
 
 def test_after_a_finished_round_the_next_begins_from_its_result_and_fresh_begins_anew(study: Study) -> None:

@@ -147,6 +147,7 @@ class _Round:
             self._say,
             should_stop,
         )
+        self.teaching.measured = {} if state is None else state.get("measured", {})
         self.history = History(project.log_dir / "history.jsonl", fresh=state is None)
         self.proposed_first = state is not None and (bool(state["proposed_first"]) or self.round > 0)
         self.last_log = self.last_checkpoint = self.last_look = time.monotonic()
@@ -382,6 +383,7 @@ class _Round:
             "proposed_first": self.proposed_first,
             "mixing": self.mixing,
             "origin": self.origin,
+            "measured": self.teaching.measured,
         }
         own = self.frameworks.tensors()
         save_training(self.project.models_dir, self.student, self.teacher, self.optimizer, state, own)

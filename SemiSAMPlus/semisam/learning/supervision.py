@@ -78,25 +78,28 @@ class GeneralistSupervision:
         """Let every generalist correct predictions for annotated cases, and compare with the annotations.
 
         prediction: (1 + segments, k, j, i) of an immature teacher for an annotated case; a mature one has learned these
-        cases by heart and would leave nothing to correct. Asked for the cases that are measured only.
+        cases by heart and would leave nothing to correct. Asked for the cases that are measured only; what is known of
+        a generalist from a case already is not measured again.
         enough: asked before each further case, with the seconds that this generalist has taken so far; a slow one is
         measured on the first cases only.
         should_stop: asked before every case; then nothing more is measured.
         """
         for generalist in self._generalists:
-            seconds = 0.0
-            for number, case in enumerate(cases):
-                if case.labels is None:
+            seconds, known = 0.0, self.trust.known(generalist.name)
+            for case in cases:
+                if case.name in known or case.labels is None:
                     continue
-                if should_stop():
-                    return
-                if number and enough(seconds):
-                    break
+                if should_stop() or (known and enough(seconds)):
+                    if known:
+                        self.trust.passed_over(generalist.name, case.name)
+                    continue
                 probability = prediction(case)
                 start = time.monotonic()
                 for grouping in self._groupings():
                     answer = self._ask(generalist, case, probability, grouping, range(len(self._values)), rng)
-                    self.trust.record(generalist.name, grouping, answer.probability, probability[1:], case.labels)
+                    self.trust.record(
+                        generalist.name, case.name, grouping, answer.probability, probability[1:], case.labels
+                    )
                 seconds += time.monotonic() - start
 
     def pseudo_label(

@@ -12,6 +12,7 @@ import torch
 from semisam.generalists.base import Context
 from semisam.generalists.cache import EmbeddingCache
 from semisam.generalists.registry import create_all, is_auto, resolve
+from semisam.learning.measured import notes_of, recall
 from semisam.learning.sampling import PseudoLabel, Shape
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import examples
@@ -59,6 +60,7 @@ class Teaching:
     ) -> None:
         self.pseudo_labels: dict[str, PseudoLabel] = {}
         self.shapes: dict[str, Shape] = {}
+        self.measured: dict[str, Any] = {}  # of the generalists, for the checkpoint
         self._project = project
         self._plan = plan
         self._working = working
@@ -122,7 +124,7 @@ class Teaching:
         return chosen
 
     def annotations_changed(self) -> None:
-        """Examples and trust are made anew; annotated cases no longer need pseudo-labels."""
+        """Examples are made anew, trust is measured on what is new; annotated cases no longer need pseudo-labels."""
         self._supervision = None
         self.shapes.clear()
         self._registered.clear()
@@ -184,6 +186,8 @@ class Teaching:
         if idle:
             self._say(f"Not used while only annotated cases are learned from: {', '.join(idle)}.")
         supervision = GeneralistSupervision(list(generalists.values()), cache, self._plan, values)
+        revisions = self._working.revisions
+        recall(supervision.trust, self.measured, generalists, revisions)
         cases = [self._working[name] for name in self._working.complete]
         predictions = {name: probability for name, (_, probability) in self._immature.items()}
 
@@ -197,6 +201,7 @@ class Teaching:
             return not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit
 
         supervision.measure_trust(cases, prediction, self._rng, enough, self._should_stop)
+        self.measured |= notes_of(supervision.trust, generalists, revisions)
         for name in self._names:
             self._say(f"Trust in {name}: {_in_words(self._plan.segments, supervision.trust.of(name))}")
         return supervision

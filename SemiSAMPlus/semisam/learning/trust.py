@@ -5,11 +5,13 @@ Only annotated cases are used. A generalist that makes the specialist's masks wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 Grouping = tuple[tuple[int, ...], ...]
+Advantages = dict[Grouping, np.ndarray]
+"""(segments,) Dice advantage for each grouping; NaN where a case has nothing of a segment."""
 
 # Dice advantage that earns full trust, and the one that earns none yet.
 _FULL, _NONE = 0.05, 0.0
@@ -32,32 +34,52 @@ class Trust:
 
     def __init__(self, names: Sequence[str], segments: int) -> None:
         self._segments = segments
-        self._advantages: dict[str, dict[Grouping, list[np.ndarray]]] = {name: {} for name in names}
+        # Of each generalist what each case told; nothing where it had no answer or the time was up.
+        self._advantages: dict[str, dict[str, Advantages]] = {name: {} for name in names}
 
     def record(
-        self, name: str, grouping: Grouping, generalist: np.ndarray, specialist: np.ndarray, labels: np.ndarray
+        self,
+        name: str,
+        case: str,
+        grouping: Grouping,
+        generalist: np.ndarray,
+        specialist: np.ndarray,
+        labels: np.ndarray,
     ) -> None:
         """Compare two (segments, k, j, i) probability maps with labels (k, j, i), whose values are 1 + segment index.
 
         An all-zero answer, as generalists by example give for their only example, is no measurement.
         """
+        found = self._advantages[name].setdefault(case, {})
         if not generalist.any():
             return
         truth = np.stack([labels == index + 1 for index in range(self._segments)]).astype(np.float32)
         advantage = agreement(generalist, truth) - agreement(specialist, truth)
         present = truth.any((1, 2, 3))
-        self._advantages[name].setdefault(grouping, []).append(np.where(present, advantage, np.nan))
+        found[grouping] = np.where(present, advantage, np.nan)
+
+    def passed_over(self, name: str, case: str) -> None:
+        """This case is not measured any more: the time was up."""
+        self._advantages[name].setdefault(case, {})
+
+    def known(self, name: str) -> dict[str, Advantages]:
+        """What was found on each case, such as ``learn_from`` takes."""
+        return self._advantages[name]
+
+    def learn_from(self, name: str, known: Mapping[str, Advantages]) -> None:
+        """What an earlier run measured is not measured again: by now the specialist knows these cases by heart."""
+        self._advantages[name] |= known
 
     def advantage(self, name: str, grouping: Grouping) -> np.ndarray:
         """(segments,) mean Dice advantage; NaN where nothing was measured."""
-        records = self._advantages[name].get(grouping, [])
+        records = [found[grouping] for found in self._advantages[name].values() if grouping in found]
         table = np.array(records).reshape(-1, self._segments)
         counts = (~np.isnan(table)).sum(0)
         return np.where(counts > 0, np.nansum(table, 0) / np.maximum(counts, 1), np.nan)
 
     def best_grouping(self, name: str) -> Grouping:
         """The grouping of segments into prompted structures with the largest mean advantage."""
-        groupings = list(self._advantages[name])
+        groupings = list(dict.fromkeys(grouping for found in self._advantages[name].values() for grouping in found))
         if not groupings:
             return tuple((index,) for index in range(self._segments))
         return max(
@@ -66,13 +88,8 @@ class Trust:
 
     def of(self, name: str) -> np.ndarray:
         """(segments,) trust from 0 to 1."""
-        if not self._advantages[name]:
+        if not any(self._advantages[name].values()):
             return np.full(self._segments, UNMEASURED)
         advantage = self.advantage(name, self.best_grouping(name))
         trust = np.clip((advantage - _NONE) / (_FULL - _NONE), 0.0, 1.0)
         return np.where(np.isnan(advantage), UNMEASURED, trust)
-
-    def forget(self) -> None:
-        """The annotated cases have changed: measure again."""
-        for records in self._advantages.values():
-            records.clear()

@@ -97,6 +97,11 @@ class WorkingSet:
         return self._cases[name]
 
     @property
+    def revisions(self) -> dict[str, str]:
+        """The hash of the annotation of each annotated case."""
+        return dict(self._revisions)
+
+    @property
     def gone(self) -> bool:
         """Whether a case has been removed from the project since ``refresh`` looked."""
         self._project.reload()
