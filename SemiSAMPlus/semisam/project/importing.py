@@ -109,7 +109,7 @@ def _check_place(path: Path, images: Path) -> None:
             f'"{path}" already holds a folder "{taken[0]}", which a project needs for itself: choose another folder.'
         )
     home, source = path.resolve(), images.resolve()
-    if home == source:
+    if path.exists() and home == source:
         raise ProjectError(f'"{path}" is the folder of the images: choose another one for the project.')
     if source.parent != home:  # a study that has its images in a folder of their own may itself become the project
         check_empty(path)
