@@ -118,7 +118,9 @@ def test_who_stops_does_not_wait_for_the_trust_in_all_generalists(tmp_path: Path
     supervision = supervise(tmp_path, *generalists)
     cases, stops = [replace(make_case(LABELS), name=name) for name in "ab"], chain([False], repeat(True))
     predictions = {case.name: mediocre() for case in cases}
-    supervision.measure_trust(cases, predictions, np.random.default_rng(0), should_stop=lambda: next(stops))
+    supervision.measure_trust(
+        cases, lambda case: predictions[case.name], np.random.default_rng(0), should_stop=lambda: next(stops)
+    )
     assert [len(generalist.asked) for generalist in generalists] == [2, 0]
     # What nobody measured is measured later; what was begun is left at that.
     assert supervision.trust.known("counting").keys() == {"a", "b"} and not supervision.trust.known("another")
@@ -129,7 +131,7 @@ def test_trust_is_recalled_as_far_as_generalist_and_annotation_are_the_same(tmp_
     cases.append(replace(cases[0], name="b", labels=np.where(LABELS == 1, 1, 0)))  # shows one segment only
     predictions = {case.name: mediocre() for case in cases}
     measured = supervise(tmp_path, generalist)
-    measured.measure_trust(cases, predictions, np.random.default_rng(0))
+    measured.measure_trust(cases, lambda case: predictions[case.name], np.random.default_rng(0))
     notes = json.loads(json.dumps(notes_of(measured.trust, {"oracle": generalist}, {"a": "1", "b": "1"})))
 
     def recalled(fingerprint: str, **revisions: str) -> Trust:
