@@ -59,12 +59,18 @@ class Specialist:
         segments: Sequence[Segment],
         single: Sequence[bool],
         agreement: float | None = None,
+        always: Sequence[bool] = (),
     ) -> None:
-        """``agreement``: how far a second opinion agrees on average, for cases that have none of their own."""
+        """
+        agreement  how far a second opinion agrees on average, for cases that have none of their own
+        single     for each segment, whether it is in one piece in every annotation
+        always     for each segment, whether every annotation shows it; without it, all are taken to be there always
+        """
         self._network = network.eval()
         self.plan = plan
         self._segments = segments
         self._single = single
+        self._always = always or [True] * len(segments)
         self.agreement = agreement
 
     @classmethod
@@ -83,8 +89,8 @@ class Specialist:
         torch.set_num_threads(plan.threads)
         network = make_network(plan)
         network.load_state_dict(weights)
-        agreement = facts.get("agreement")
-        specialist = cls(network.to(plan.device), plan, project.segments, facts["single_component"], agreement)
+        told = facts["single_component"], facts.get("agreement"), facts.get("always_there", ())
+        specialist = cls(network.to(plan.device), plan, project.segments, *told)
         return specialist, str(facts["weights"]).removesuffix(".safetensors")
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
@@ -103,7 +109,7 @@ class Specialist:
         ``second_opinion`` is asked with the probabilities how far something else agrees with them (Dice, or None).
         """
         probability = self.probabilities(image)
-        confidence = expected_dice(probability)
+        confidence = expected_dice(probability, self._always)
         agreement = second_opinion(probability) if second_opinion else self.agreement
         if agreement is not None:
             confidence = confidence_of(confidence, agreement)
@@ -159,19 +165,20 @@ def predict_probabilities(network: torch.nn.Module, plan: Plan, image: np.ndarra
     return probability[0].cpu().numpy()
 
 
-def expected_dice(probability: np.ndarray) -> float:
+def expected_dice(probability: np.ndarray, always: Sequence[bool] = ()) -> float:
     """The Dice that the probabilities promise for their own mask, mean over the segments.
 
     probability is (1 + segments, k, j, i). With calibrated probabilities this is the expectation of the true Dice.
     A segment with an empty mask may rightly be absent: its 0 counts only as far as it is likely anywhere. Where nothing
-    was found at all, what is promised is that nothing is there.
+    was found at all, what is promised is that nothing is there. A segment that is ``always`` there counts in any case.
     """
     winner = probability.argmax(0)
     values, weights = [], []
     for index in range(1, len(probability)):
         mask = winner == index
         values.append(2 * probability[index][mask].sum() / (probability[index].sum() + mask.sum() + 1e-6))
-        weights.append(1.0 if mask.any() else probability[index].max())
+        counts = bool(mask.any()) or any(always[index - 1 : index])
+        weights.append(1.0 if counts else probability[index].max())
     if not winner.any():
         return float(1 - max(weights))
     return float(np.average(values, weights=weights))

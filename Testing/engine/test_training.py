@@ -114,6 +114,8 @@ def test_a_stopped_round_goes_on_where_it_was(study: Study) -> None:
     calls = iter(range(1000))
     summary, _ = run(project, stop=lambda: next(calls) >= 10)
     assert not summary["finished"] and 0 < summary["steps"] < STEPS
+    # What it has learned so far can be used.
+    assert json.loads((project.models_dir / "specialist.json").read_text())["steps"] == summary["steps"]
     resumed, events = run(project)
     assert resumed["finished"] and resumed["steps"] == STEPS
     assert any("Going on with round 1" in event.get("text", "") for event in events)
@@ -350,9 +352,10 @@ def test_a_segment_that_is_absent_counts_as_far_as_it_is_likely() -> None:
     assert expected_dice(organ) > 0.999
     assert expected_dice(doubted(organ, 0.02)) > 0.97
     assert expected_dice(doubted(organ, 0.45)) < 0.7
+    assert expected_dice(organ, [True, True]) < 0.51  # every annotation shows a tumor: who finds none has missed it
     nothing = np.zeros_like(organ)
     nothing[0] = 1
-    assert expected_dice(nothing) == 1
+    assert expected_dice(nothing) == 1 and expected_dice(nothing, [True, False]) == 0
     assert expected_dice(doubted(nothing, 0.45)) == pytest.approx(0.55)
 
 

@@ -28,9 +28,9 @@ from semisam.learning.history import History
 from semisam.learning.losses import generalist_loss
 from semisam.learning.pace import Pace
 from semisam.learning.sampling import Sampler
-from semisam.learning.schedule import Budget, Schedule
+from semisam.learning.schedule import Schedule
 from semisam.learning.second_opinion import SecondOpinion
-from semisam.learning.starting import choose_plan, keep_specialist
+from semisam.learning.starting import choose_budget, choose_plan, keep_specialist
 from semisam.learning.teaching import Teaching
 from semisam.learning.unlikeness import FEW, LOOKED_AT, MATURE, cases_are_unlike
 from semisam.learning.whereabouts import Whereabouts
@@ -44,7 +44,6 @@ from semisam.specialists.sizes import check_network
 
 Event = Callable[[dict[str, Any]], None]
 
-DEFAULT_MINUTES = 10.0
 _LOG_SECONDS, _LOG_STEPS = 2.0, 10
 _CHECKPOINT_SECONDS, _CHECKPOINT_STEPS = 30.0, 200
 # How often new annotations are looked for.
@@ -119,7 +118,7 @@ class _Round:
             state, own = load_training(project.models_dir, self.student, self.teacher, self.optimizer)
         if state is None:
             keep_specialist(project, self._say)
-        self.budget, self.round = self._resume(state)
+        self.budget, self.round = choose_budget(state, options.minutes, options.steps, self._say)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
         # Whether this round of "auto" mixes in unannotated cases; None until that is decided.
         self.mixing: bool | None = None if state is None or state["finished"] else state.get("mixing")
@@ -148,6 +147,7 @@ class _Round:
             should_stop,
         )
         self.teaching.measured = {} if state is None else state.get("measured", {})
+        self.agreement: float | None = None if state is None else state.get("agreement")  # of the proposals before
         self.history = History(project.log_dir / "history.jsonl", fresh=state is None)
         self.proposed_first = state is not None and (bool(state["proposed_first"]) or self.round > 0)
         self.last_log = self.last_checkpoint = self.last_look = time.monotonic()
@@ -167,6 +167,8 @@ class _Round:
         proposals = 0
         if finished:
             proposals = self._propose(finished)
+        elif not self.schedule.warming_up or self.budget.steps >= MATURE:
+            self._save_specialist(finished)  # who stops wants to use what there is
         else:
             self._checkpoint(finished)
         return {
@@ -338,10 +340,15 @@ class _Round:
         self.teaching.annotations_changed()
         self._say(f"Annotations have changed: learning from {_cases(len(self.working.annotated), 'annotated')} now.")
 
-    def _propose(self, finished: bool) -> int:
-        single = [self.working.is_single(index + 1) for index in range(len(self.plan.segments))]
+    def _save_specialist(self, finished: bool) -> tuple[Specialist, str]:
+        """The network as it is now becomes the project's model; the model and its name."""
+        labels = range(1, 1 + len(self.plan.segments))
+        single = [self.working.is_single(label) for label in labels]
+        always = [self.working.is_always_there(label) for label in labels]
         facts: dict[str, Any] = {
             "single_component": single,
+            "always_there": always,
+            "agreement": self.agreement,
             "round": self.round,
             "steps": self.budget.steps,
             "seconds": round(self.budget.seconds, 1),
@@ -356,10 +363,13 @@ class _Round:
         # First of all, for a round that counts as finished is not made again, and all that follows may be stopped.
         model = save_specialist(self.project.models_dir, self.teacher, self.plan, facts)
         self._checkpoint(finished)
+        return Specialist(self.teacher, self.plan, self.project.segments, single, self.agreement, always), model
+
+    def _propose(self, finished: bool) -> int:
+        specialist, model = self._save_specialist(finished)
         names = list(self.working.unannotated)
-        specialist = Specialist(self.teacher, self.plan, self.project.segments, single)
         opinion = SecondOpinion(self.project, self.working)
-        specialist.agreement = opinion.on_average(names, specialist.probabilities, self.should_stop)
+        self.agreement = specialist.agreement = opinion.on_average(names, specialist.probabilities, self.should_stop)
         save_fact(self.project.models_dir, "agreement", specialist.agreement)
         written = write_proposals(
             self.project, specialist, model, self.working, opinion, names, self._forward_proposals, self.should_stop
@@ -384,25 +394,10 @@ class _Round:
             "mixing": self.mixing,
             "origin": self.origin,
             "measured": self.teaching.measured,
+            "agreement": self.agreement,
         }
         own = self.frameworks.tensors()
         save_training(self.project.models_dir, self.student, self.teacher, self.optimizer, state, own)
-
-    def _resume(self, state: dict[str, Any] | None) -> tuple[Budget, int]:
-        """The budget and number of the round: an unfinished one goes on, after a finished one the next begins."""
-        options = self.options
-        in_steps = options.steps is not None
-        limit = float(options.steps or 60.0 * (options.minutes or DEFAULT_MINUTES))
-        if state is None:
-            return Budget(limit, in_steps), 0
-        if state["finished"]:
-            self._say(f"Round {state['round'] + 1} is finished: starting round {state['round'] + 2} from its result.")
-            return Budget(limit, in_steps), int(state["round"]) + 1
-        if options.steps is None and options.minutes is None:
-            limit, in_steps = float(state["limit"]), bool(state["in_steps"])
-        budget = Budget(limit, in_steps, int(state["steps"]), float(state["seconds"]))
-        self._say(f"Going on with round {state['round'] + 1} at {budget.fraction:.0%}.")
-        return budget, int(state["round"])
 
     def _say(self, text: str) -> None:
         self.on_event({"event": "log", "text": text})

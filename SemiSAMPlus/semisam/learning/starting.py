@@ -1,9 +1,11 @@
-"""What a round starts from: the plan, and whether what was learned before goes with it."""
+"""What a round starts from: the plan, the budget, and whether what was learned before goes with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from semisam.learning.schedule import Budget
 from semisam.model_exchange import keep_model
 from semisam.project import Project
 from semisam.specialists.fingerprint import take_fingerprint
@@ -12,6 +14,8 @@ from semisam.specialists.plan import Plan, make_plan
 from semisam.specialists.sizes import DEFAULT_NETWORK
 
 Say = Callable[[str], None]
+
+_DEFAULT_MINUTES = 10.0
 
 
 def choose_plan(
@@ -49,3 +53,24 @@ def keep_specialist(project: Project, say: Say) -> None:
     kept = keep_model(project)
     if kept is not None:
         say(f'The model of before is kept in "{kept}".')
+
+
+def choose_budget(
+    state: Mapping[str, Any] | None, minutes: float | None, steps: int | None, say: Say
+) -> tuple[Budget, int]:
+    """The budget and number of the round: an unfinished one goes on, after a finished one the next begins.
+
+    state  of the checkpoint; None begins anew
+    """
+    in_steps = steps is not None
+    limit = float(steps or 60.0 * (minutes or _DEFAULT_MINUTES))
+    if state is None:
+        return Budget(limit, in_steps), 0
+    if state["finished"]:
+        say(f"Round {state['round'] + 1} is finished: starting round {state['round'] + 2} from its result.")
+        return Budget(limit, in_steps), int(state["round"]) + 1
+    if steps is None and minutes is None:
+        limit, in_steps = float(state["limit"]), bool(state["in_steps"])
+    budget = Budget(limit, in_steps, int(state["steps"]), float(state["seconds"]))
+    say(f"Going on with round {state['round'] + 1} at {budget.fraction:.0%}.")
+    return budget, int(state["round"])

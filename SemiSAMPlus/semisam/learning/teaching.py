@@ -72,7 +72,7 @@ class Teaching:
         self._should_stop = should_stop
         self._generalist = generalist
         self._chosen = resolve(generalist)
-        self._names = self._chosen
+        self._names: list[str] = []  # of those that were made
         self._supervision: GeneralistSupervision | None = None
         self._asks = False  # whether it was started to ask for pseudo-labels
         self._began = 0.0, 0.0  # seconds of steps and of encoding when that last changed
@@ -81,7 +81,8 @@ class Teaching:
         self._queue: list[str] = []
         self._registered: set[str] = set()
         self._agreements: dict[str, float] = {}
-        self._step_seconds = self._asking_seconds = self._encoding_seconds = self._looking_seconds = 0.0
+        self._step_seconds = self._asking_seconds = self._encoding_seconds = 0.0
+        self._looking_seconds = self._measuring_seconds = 0.0
 
     def after_step(self, schedule: Schedule, seconds: float, ask: bool) -> None:
         """Called after every step with the seconds it took; ``ask`` says whether pseudo-labels are wanted at all.
@@ -105,8 +106,9 @@ class Teaching:
             if self._supervision is not None:  # it was for shapes alone, or the other way round
                 self._began = self._step_seconds, self._encoding_seconds
                 self._queue.clear()
-            self._asks = ask
+            self._asks, start = ask, time.monotonic()
             self._supervision = self._start(budget, ask)
+            self._measuring_seconds += time.monotonic() - start
         if not self._working.unannotated:
             return
         if budget.steps % self._plan.refresh_every:
@@ -147,6 +149,7 @@ class Teaching:
             "trust": self._trust() if self._supervision is not None else {},
             "generalist_share": round(self._asking_seconds / max(self._step_seconds, 1e-6), 4),
             "encoding_seconds": round(self._encoding_seconds, 1),
+            "measuring_seconds": round(self._looking_seconds + self._measuring_seconds, 1),
         }
 
     def _trust(self) -> dict[str, dict[str, float]]:

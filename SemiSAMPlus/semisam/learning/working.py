@@ -143,6 +143,10 @@ class WorkingSet:
                 return False
         return bool(self.complete)
 
+    def is_always_there(self, label: int) -> bool:
+        """Whether every whole annotation shows this segment."""
+        return all(bool(np.any(self[name].labels == label)) for name in self.complete)
+
     def _labels(self, case: WorkingCase) -> np.ndarray:
         values = [segment.value for segment in self._project.segments]
         annotation, known = self._project.annotation_and_known(case.name)

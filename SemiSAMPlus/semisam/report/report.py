@@ -227,7 +227,8 @@ def _learning(history: Sequence[dict[str, Any]], specialist: Mapping[str, Any]) 
     if specialist.get("generalists"):
         facts.append(
             f"asking the generalists took {specialist.get('generalist_share', 0):.0%} of the training time, "
-            f"encoding for them {duration(specialist.get('encoding_seconds', 0))}"
+            f"encoding for them {duration(specialist.get('encoding_seconds', 0))}, "
+            f"measuring the trust in them {duration(specialist.get('measuring_seconds', 0))}"
         )
     return (
         "<section><h2>Learning</h2>"
