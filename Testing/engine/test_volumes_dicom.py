@@ -17,8 +17,10 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "volumes" / "di
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the DICOM examples are not at {DATA}")
 
 
-def write_slice(path, position, *, series="1.2.3.4", direction=(1, 0, 0, 0, 1, 0), voxels=None, spacing=(0.5, 0.5)):
-    """One CT slice; ``position`` is (x, y, z) of its first voxel."""
+def write_slice(
+    path, position, *, series="1.2.3.4", direction=(1, 0, 0, 0, 1, 0), voxels=None, spacing=(0.5, 0.5), scale=None
+):
+    """One CT slice; ``position`` is (x, y, z) of its first voxel, ``scale`` are slope and intercept."""
     voxels = np.full((6, 5), int(position[2]) % 100, np.int16) if voxels is None else voxels
     image = sitk.GetImageFromArray(voxels[None], isVector=voxels.ndim == 3)
     image.SetSpacing((*spacing, 1.0))
@@ -33,6 +35,9 @@ def write_slice(path, position, *, series="1.2.3.4", direction=(1, 0, 0, 0, 1, 0
         "0020|0032": "\\".join(map(str, position)),
         "0020|0037": "\\".join(map(str, direction)),
     }
+    if scale is not None:
+        tags |= {"0028|1053": str(scale[0]), "0028|1052": str(scale[1])}
+        tags |= {"0028|0100": "16", "0028|0101": "16", "0028|0102": "15", "0028|0103": "1"}
     for key, value in tags.items():
         image.SetMetaData(key, value)
     writer = sitk.ImageFileWriter()
@@ -64,6 +69,13 @@ def test_a_regular_series_is_a_volume_in_the_order_of_its_slices(tmp_path):
     assert volume.shape == (4, 6, 5) and volume.spacing == (10, 0.5, 0.5)
     assert volume.voxels[:, 0, 0].tolist() == [10, 20, 30, 40]
     assert volume.geometry.origin == (10, 20, 10)
+
+
+def test_slices_that_are_scaled_differently_are_read_in_full(tmp_path):
+    folder, voxels = tmp_path / "pet", np.full((6, 5), 300.0)
+    for height, scale in ((0, (1, 0)), (3, (0.25, 0.5)), (6, (200, -40000))):
+        series(folder, [height], voxels=voxels * scale[0] + scale[1], scale=scale)
+    assert read_image(folder).voxels[:, 0, 0].tolist() == [300, 75.5, 20000]
 
 
 def test_a_mask_of_a_series_comes_back_on_its_grid(tmp_path):

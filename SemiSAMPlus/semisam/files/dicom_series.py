@@ -61,6 +61,9 @@ def read_series(folder: Path) -> Any:
     ordered = _in_order(folder, [(name, _slice_place(folder, name)) for name in names])
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(ordered)
+    # Left to itself it casts all slices to the type of the first, and each may have a scale of its own (PET).
+    # Every image becomes float32 in the end.
+    reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         return reader.Execute()
     except RuntimeError as error:
