@@ -143,6 +143,19 @@ def reorder_voxels(voxels: np.ndarray, order: Sequence[int], flips: Sequence[boo
     return np.ascontiguousarray(np.transpose(voxels, order)[steps])
 
 
+def nearest_axes(axes: np.ndarray, spacing: Sequence[float], size: Sequence[int]) -> tuple[np.ndarray, float]:
+    """The right-angled axes nearest to ``axes`` (3, 3; unit vectors in columns), and how far they move a voxel.
+
+    ``spacing`` and ``size`` are in the order of the columns. The distance is that of the corner voxel that moves most,
+    in voxels along one axis.
+    """
+    left, _, right = np.linalg.svd(axes)
+    nearest = left @ right
+    corners = np.array(list(itertools.product(*((0, count - 1) for count in size)))) * np.asarray(spacing)
+    moved = corners @ (axes - nearest).T @ nearest / np.asarray(spacing)
+    return nearest, float(np.abs(moved).max())
+
+
 def axis_map(
     source: Geometry, target: Geometry, tolerance: float = _PARALLEL
 ) -> tuple[tuple[int, ...], tuple[bool, ...]] | None:

@@ -62,9 +62,9 @@ def write_raw(path, array, geometry=None, vector=False):
     return path
 
 
-def patched_nifti(path, *, sform=None, sform_code=None, qform_code=None, pixdim=None, quaternion=None):
+def patched_nifti(path, *, shape=(4, 5, 6), sform=None, sform_code=None, qform_code=None, pixdim=None, quaternion=None):
     """A small NIfTI file whose header fields are overwritten."""
-    write_raw(path, np.ones((4, 5, 6), np.int16))
+    write_raw(path, np.ones(shape, np.int16))
     content = bytearray(path.read_bytes())
     if sform is not None:
         struct.pack_into("<12f", content, 280, *np.asarray(sform, float).ravel())
@@ -369,6 +369,27 @@ def test_a_sheared_orientation_is_refused_and_a_nearly_right_angled_one_is_mende
     back = tmp_path / "back.nii.gz"
     write_image(back, volume)
     assert read_image(back).geometry.is_close(volume.geometry, 0.01)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd"])
+@pytest.mark.parametrize(("size", "accepted"), [(40, True), (400, False)])
+def test_axes_nearly_at_right_angles_are_accepted_where_no_voxel_leaves_its_place(tmp_path, ending, size, accepted):
+    # Sheared by 0.002, the nearest axes turn by half of it.
+    path = tmp_path / f"sheared{ending}"
+    if ending == ".nii":
+        sform = [[-1, 0, 0, 0], [0.002, -1, 0, 0], [0, 0, 1, 0]]
+        patched_nifti(path, shape=(4, 4, size), sform=sform, sform_code=1, qform_code=0)
+    else:
+        header = (
+            f"NRRD0004\ntype: uint8\ndimension: 3\nspace: left-posterior-superior\nsizes: {size} 4 4\n"
+            "space directions: (1,0.002,0) (0,1,0) (0,0,1)\nkinds: domain domain domain\nencoding: raw\n"
+            "space origin: (0,0,0)\n\n"
+        )
+        path.write_bytes(header.encode() + b"\1" * 16 * size)
+    if accepted:
+        assert read_image(path).shape == (4, 4, size)
+    else:
+        refused(path, "axes", "right-angled grid")
 
 
 @pytest.mark.parametrize(

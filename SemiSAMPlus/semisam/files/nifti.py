@@ -18,12 +18,15 @@ from typing import BinaryIO
 import numpy as np
 
 from semisam.errors import VolumeError
+from semisam.volumes import nearest_axes
 
 _log = logging.getLogger(__name__)
 
 # Cosine between two axes up to which a NIfTI orientation counts as "nearly" at right angles, about half a degree.
 # Rounding of header numbers and registration tools cause such; the nearest right-angled axes stand in for them.
 NEARLY_ORTHOGONAL = 0.01
+# They may move a voxel by this part of a voxel: 3D Slicer keeps the shear, and masks would lie beside what it shows.
+NEARLY_IN_PLACE = 0.25
 # Below this ITK takes the axes as they are.
 _ORTHOGONAL = 1e-4
 _AGAIN = "Copy or export the file again."
@@ -90,9 +93,9 @@ def needs_nearest_axes(path: Path, header: Header) -> bool:
             f'The orientation of "{path}" is singular: its axes do not span space. Export the image again, or give it '
             "a valid sform or qform."
         )
-    if cosine > NEARLY_ORTHOGONAL:
+    if cosine > NEARLY_ORTHOGONAL or nearest_axes(axes, lengths, header.dim[1:4])[1] > NEARLY_IN_PLACE:
         raise VolumeError(
-            f'The axes of "{path}" are sheared (cosine {cosine:.3f} between two of them). Resample the image to a '
+            f'The axes of "{path}" are sheared (cosine {cosine:.4f} between two of them). Resample the image to a '
             "right-angled grid first, for example by hardening a transform in 3D Slicer."
         )
     _log.warning('"%s": the axes are nearly at right angles (cosine %.4f); the nearest ones are used.', path, cosine)

@@ -3,7 +3,7 @@
 Whatever cannot be used as it is ends in a ``VolumeError`` that names the file and the remedy. What is mended is logged:
 
 * NaN and infinite voxels: NaN and -inf become the smallest finite value, +inf the largest (up to half of the image).
-* Axes that are nearly at right angles (NIfTI sform): the nearest right-angled axes.
+* Axes that are nearly at right angles: the nearest right-angled axes, where they leave the voxels in their places.
 * A fourth dimension of size 1 is dropped.
 * A mask stored in another axis order than its image, or a .seg.nrrd file that covers a part of it: put on its grid.
 """
@@ -25,7 +25,7 @@ from semisam.files import dicom_series, nifti, seg_nrrd
 from semisam.files.atomic import replacing
 from semisam.files.metaimage import check_metaimage
 from semisam.segments import OUTSIDE, Segment, default_color
-from semisam.volumes import Geometry, Volume, axis_map, reorder_voxels
+from semisam.volumes import Geometry, Volume, axis_map, nearest_axes, reorder_voxels
 
 _log = logging.getLogger(__name__)
 
@@ -295,14 +295,14 @@ def _geometry(path: Path, image: Any) -> Geometry:
     if not np.isfinite([*spacing, *origin, *direction]).all() or min(spacing) <= 0:
         raise VolumeError(f'The spacing, origin or direction of "{path}" is damaged. Export the image again.')
     skew = np.abs(axes.T @ axes - np.eye(3)).max()
-    if skew > 2 * nifti.NEARLY_ORTHOGONAL:
+    nearest, moved = nearest_axes(axes, spacing, size)
+    if skew > 2 * nifti.NEARLY_ORTHOGONAL or moved > nifti.NEARLY_IN_PLACE:
         raise VolumeError(
             f'The axes of "{path}" are not at right angles. Resample the image to a right-angled grid first, for '
             "example by hardening a transform in 3D Slicer."
         )
     if skew > 1e-6:
-        left, _, right = np.linalg.svd(axes)
-        direction = tuple((left @ right).ravel().tolist())
+        direction = tuple(nearest.ravel().tolist())
     return Geometry(size[::-1], spacing[::-1], tuple(origin), tuple(direction))
 
 
