@@ -18,7 +18,7 @@ from semisam.learning.sampling import Sampler
 from semisam.learning.working import UNKNOWN, WorkingSet
 from semisam.project import Project, State
 from semisam.project.masks import drawn_slices, read_given
-from semisam.segments import Segment
+from semisam.segments import OUTSIDE, Segment
 from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.plan import make_plan
@@ -142,6 +142,17 @@ def test_scribbles_are_read_with_the_value_of_what_is_unknown(study, tmp_path):
             read_given(tmp_path / "scribbles.nii.gz", study.segments, mask.geometry, unknown)
     with pytest.raises(VolumeError, match="--unknown 9"):
         read_given(tmp_path / "scribbles.nii.gz", study.segments, mask.geometry, None)
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.seg.nrrd"])
+def test_255_means_outside_only_where_a_file_says_so(study, tmp_path, name):
+    mask, known = some_slices(truth_of(study, "case1"))
+    marked = Volume(np.where(known & (mask.voxels == 0), 255, mask.voxels).astype(np.uint8), mask.geometry)
+    write_mask(tmp_path / name, marked, (*study.segments, Segment(255, "ignored", (0, 0, 0))))
+    with pytest.raises(VolumeError, match="--unknown 255" if name == "mask.nii.gz" else '"ignored"'):
+        read_given(tmp_path / name, study.segments, mask.geometry, None)
+    write_mask(tmp_path / "own.seg.nrrd", marked, (*study.segments, OUTSIDE))
+    np.testing.assert_array_equal(read_given(tmp_path / "own.seg.nrrd", study.segments, mask.geometry, None)[1], known)
 
 
 def working_set(project):

@@ -74,14 +74,17 @@ def read_annotation(
 ) -> tuple[Volume, np.ndarray | None]:
     """An annotation file: the mask, and (k, j, i) bool where it is known, or None for a whole annotation.
 
-    A file with voxels of ``OUTSIDE`` is a partial annotation. Raises VolumeError as ``read_mask`` does.
+    A .seg.nrrd file with voxels of a segment called ``OUTSIDE.name`` is a partial annotation. The value alone says
+    nothing: in a label map it may well be the structure, or what is to be ignored. Raises VolumeError as ``read_mask``
+    does.
     """
     import numpy as np
 
-    from semisam.files.volume_files import read_mask
+    from semisam.files.volume_files import named_segments, read_mask
     from semisam.volumes import Volume
 
-    if any(segment.value == OUTSIDE.value for segment in segments):
+    marked = any(segment.name.casefold() == OUTSIDE.name for segment in named_segments(path))
+    if not marked or any(segment.value == OUTSIDE.value for segment in segments):
         return read_mask(path, segments, reference), None
     mask = read_mask(path, (*segments, OUTSIDE), reference)
     outside = mask.voxels == OUTSIDE.value
