@@ -1,6 +1,7 @@
 """DICOM series: a regular one becomes a volume, any other is refused with the reason."""
 
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,56 @@ def test_a_damaged_slice_is_named_or_left_out_as_missing(tmp_path, capfd):
     (folder / "3.dcm").write_bytes(content[: len(content) - 20])
     refused(folder)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kept", [200, 600, -20])
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_damaged_slice_at_the_end_is_not_left_out_silently(tmp_path, number, kept):
+    folder = series(tmp_path / "ct", [0, 3, 6, 9])
+    path = folder / f"{number}.dcm"
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(folder, path.name, "is damaged")
+    path.unlink()
+    assert read_image(folder).shape[0] == 3
+
+
+def element(group, number, kind, value):
+    """One element, explicit little endian; ``value`` None begins a sequence that tells its end."""
+    if kind == b"SQ":
+        size = struct.pack("<2xI", 0xFFFFFFFF if value is None else len(value))
+    else:
+        size = struct.pack("<H", len(value))
+    return struct.pack("<2H", group, number) + kind + size + (value or b"")
+
+
+def report_file(series):
+    """A structured report, which has no voxels, of ``series`` on the series 1.2.3.4."""
+    inner = element(0x0020, 0x000E, b"UI", b"1.2.3.4\0")
+    ends = (struct.pack("<2HI", 0xFFFE, 0xE00D, 0), struct.pack("<2HI", 0xFFFE, 0xE0DD, 0))
+    return b"".join(
+        [
+            bytes(128) + b"DICM",
+            element(0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1\0"),
+            element(0x0008, 0x0060, b"CS", b"SR"),
+            element(0x0008, 0x1115, b"SQ", None),
+            struct.pack("<2HI", 0xFFFE, 0xE000, 0xFFFFFFFF),
+            inner,
+            *ends,
+            element(0x0008, 0x1140, b"SQ", struct.pack("<2HI", 0xFFFE, 0xE000, len(inner)) + inner),
+            element(0x0020, 0x000E, b"UI", series),
+            element(0x0020, 0x0013, b"IS", b"1 "),
+        ]
+    )
+
+
+def test_files_of_other_series_without_voxels_may_lie_beside_the_slices(tmp_path):
+    folder = series(tmp_path / "ct", [0, 3, 6, 9])
+    (folder / "report.dcm").write_bytes(report_file(b"1.2.3.77"))
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (folder / "notes.txt").write_text("a fine scan")
+    assert read_image(folder).shape[0] == 4
+    (folder / "report.dcm").write_bytes(report_file(b"1.2.3.4\0"))
+    refused(folder, "report.dcm", "no slice")
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from semisam.errors import VolumeError
+from semisam.files.dicom_header import series_of
 
 # Distances between slices may differ by this part of the usual distance (rounded header numbers).
 _UNEVEN = 0.01
@@ -39,9 +41,9 @@ def has_dicom(folder: Path) -> bool:
 def read_series(folder: Path) -> Any:
     """The SimpleITK image of the one series in ``folder``.
 
-    Raises VolumeError when there is no series or more than one, when the slices are color, differ in size, direction
-    or share places, and when they are tilted against the scan direction or unevenly spaced: a volume has one grid, and
-    a mask on a made-up grid would not fit the image that the person sees.
+    Raises VolumeError when there is no series or more than one, when a slice is damaged, when the slices are color,
+    differ in size, direction or share places, and when they are tilted against the scan direction or unevenly spaced:
+    a volume has one grid, and a mask on a made-up grid would not fit the image that the person sees.
     """
     import SimpleITK as sitk
 
@@ -58,6 +60,7 @@ def read_series(folder: Path) -> Any:
             f'The DICOM series in "{folder}" has {len(names)} readable file(s); a volume needs two slices or more. '
             "Multi-frame files must be converted first, for example in 3D Slicer to NRRD."
         )
+    _check_left_out(folder, names, series[0])
     ordered = _in_order(folder, [(name, _slice_place(folder, name)) for name in names])
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(ordered)
@@ -71,6 +74,23 @@ def read_series(folder: Path) -> Any:
             f'The DICOM series in "{folder}" cannot be read: a file is damaged or of a kind that is '
             "not supported. Export the series again or convert it to NRRD."
         ) from error
+
+
+def _check_left_out(folder: Path, names: Sequence[str], series: str) -> None:
+    """Raise VolumeError for a damaged slice: GDCM leaves it out, and at the end of a volume nobody would miss it."""
+    found = {Path(name).name for name in names}
+    for path in sorted(folder.iterdir()):
+        if path.name in found or path.name.upper() == "DICOMDIR" or not (path.is_file() and is_dicom_file(path)):
+            continue
+        try:
+            damaged = series_of(path) == series
+        except (ValueError, OSError):
+            damaged = True
+        if damaged:
+            raise VolumeError(
+                f'The DICOM file "{path.name}" in "{folder}" is damaged or no slice. Copy or export the series again, '
+                "or remove that file from the folder."
+            )
 
 
 def _slice_place(folder: Path, name: str) -> dict[str, Any]:
