@@ -117,6 +117,20 @@ def test_a_single_slice_is_refused(tmp_path):
     refused(series(tmp_path / "ct", [0]), "two slices or more")
 
 
+def test_several_multi_frame_files_are_refused(tmp_path):
+    folder = series(tmp_path / "frames", [0, 12])
+    for path in folder.iterdir():
+        image = sitk.ReadImage(str(path))
+        frames = sitk.JoinSeries([image[:, :, 0]] * 4)
+        for key in image.GetMetaDataKeys():
+            frames.SetMetaData(key, image.GetMetaData(key))
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(path))
+        writer.Execute(frames)
+    refused(folder, "4 frames", "Multi-frame")
+
+
 def test_a_color_series_is_refused(tmp_path):
     refused(series(tmp_path / "photo", [0, 3, 6], voxels=np.zeros((6, 5, 3), np.uint8)), "color")
 

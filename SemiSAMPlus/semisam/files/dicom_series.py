@@ -19,6 +19,7 @@ _REGULARIZE = (
     'In 3D Slicer load it with "Acquisition geometry regularization" (DICOM plugin of scalar volumes), harden the '
     "transform, and save the volume as NRRD."
 )
+_CONVERT_FRAMES = "Multi-frame files must be converted first, for example in 3D Slicer to NRRD."
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -58,7 +59,7 @@ def read_series(folder: Path) -> Any:
     if len(names) < 2:
         raise VolumeError(
             f'The DICOM series in "{folder}" has {len(names)} readable file(s); a volume needs two slices or more. '
-            "Multi-frame files must be converted first, for example in 3D Slicer to NRRD."
+            f"{_CONVERT_FRAMES}"
         )
     _check_left_out(folder, names, series[0])
     ordered = _in_order(folder, [(name, _slice_place(folder, name)) for name in names])
@@ -103,6 +104,10 @@ def _slice_place(folder: Path, name: str) -> dict[str, Any]:
     short = Path(name).name
     try:
         reader.ReadImageInformation()
+        if reader.GetSize()[2:] > (1,):
+            raise VolumeError(
+                f'The DICOM file "{short}" in "{folder}" has {reader.GetSize()[2]} frames. {_CONVERT_FRAMES}'
+            )
         position = np.array([float(part) for part in reader.GetMetaData("0020|0032").split("\\")])
         direction = np.array([float(part) for part in reader.GetMetaData("0020|0037").split("\\")])
     except (RuntimeError, ValueError) as error:
