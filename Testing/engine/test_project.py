@@ -232,6 +232,20 @@ def test_a_folder_image_is_copied_as_a_folder(project: Project, tmp_path: Path) 
     assert sorted(path.name for path in project.case("series").image.iterdir()) == ["0.dcm", "1.dcm", "2.dcm"]
 
 
+def test_the_copy_of_a_series_on_a_cd_can_be_written_and_removed(project: Project, tmp_path: Path) -> None:
+    series = tmp_path / "cd" / "series"
+    (series / "more").mkdir(parents=True)
+    for path in (series / "1.dcm", series / "more" / "2.dcm"):
+        path.write_bytes(b"a slice")
+        path.chmod(0o444)
+    for folder in (series / "more", series):
+        folder.chmod(0o555)
+    project.add_case("series", series, copy=True)
+    copy = project.case("series").image
+    assert (copy / "more" / "2.dcm").read_bytes() == b"a slice"
+    assert all(path.stat().st_mode & 0o200 for path in (copy, *copy.rglob("*")))
+
+
 def test_removing_a_case_keeps_what_the_person_made_in_the_backup(project: Project, tmp_path: Path) -> None:
     annotate(project, "a", 5)
     propose(project, "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def copied_images(images: Mapping[str, Path], folder: Path) -> Iterator[dict[str
 
 def _copy(image: Path, folder: Path) -> str:
     if image.is_dir():
-        shutil.copytree(image, folder)
+        shutil.copytree(image, folder, copy_function=shutil.copyfile)
     else:
         files = [image, *_data_files(image)]
         folder.mkdir()
@@ -65,11 +66,18 @@ def _copy(image: Path, folder: Path) -> str:
             shutil.copyfile(file, folder / file.name)
     for path in folder.rglob("*"):
         if path.is_dir():
+            _make_writable(path)
             sync_folder(path)
         else:
             sync_file(path)
+    _make_writable(folder)
     sync_folder(folder)
     return "" if image.is_dir() else image.name
+
+
+def _make_writable(folder: Path) -> None:
+    """Folders come with the permissions of their originals, which may lie on a CD or in an archive."""
+    folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
 
 
 def _data_files(image: Path) -> list[Path]:
