@@ -70,6 +70,16 @@ def test_the_checkpoint_in_the_folder_names_the_folder(model):
     assert add(model / "fold_0" / "checkpoint_final.pth").source.startswith("nnInteractive_v1.0/")
 
 
+def test_a_folder_of_links_is_read_as_one_of_files(model, tmp_path):
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for number, path in enumerate(sorted(path for path in model.rglob("*") if path.is_file())):
+        link = tmp_path / "snapshot" / path.relative_to(model)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.replace(blobs / str(number)))
+    assert add(tmp_path / "snapshot").source == "snapshot/fold_0/checkpoint_final.pth"
+
+
 def test_without_accepting_its_licence_nothing_is_imported(model, folder):
     with pytest.raises(GeneralistError, match="CC BY-NC-SA 4.0.*creativecommons.org.*--accept-licence"):
         import_weights(NAME, model)

@@ -7,6 +7,7 @@ let through. They are kept in the header of the safetensors file, where the hash
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,7 +75,8 @@ def _checkpoint(source: Path) -> Path:
             f'"{source}" has {len(found) or "no"} files fold_*/{_CHECKPOINT}: choose the model folder, which has '
             f"{_PLANS} in it, or the checkpoint that is meant."
         )
-    return found[0].resolve()
+    # Links are not followed: those in the cache of Hugging Face lead out of the folder of the model.
+    return Path(os.path.abspath(found[0]))
 
 
 def _json(path: Path) -> Any:
