@@ -2,9 +2,11 @@
 
 import gzip
 import logging
+import os
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -369,6 +371,16 @@ def test_a_sheared_orientation_is_refused_and_a_nearly_right_angled_one_is_mende
     back = tmp_path / "back.nii.gz"
     write_image(back, volume)
     assert read_image(back).geometry.is_close(volume.geometry, 0.01)
+
+
+def test_many_threads_mend_orientations_and_leave_the_environment_alone(tmp_path):
+    sform = [[-1, 0.004, 0, 5], [0, -1, 0, 6], [0, 0, 1, 7]]
+    path = patched_nifti(tmp_path / "sheared.nii", sform=sform, sform_code=1, qform_code=0)
+    before = dict(os.environ)
+    with ThreadPoolExecutor(8) as pool:
+        volumes = list(pool.map(read_image, [path] * 400))
+    assert len({volume.geometry for volume in volumes}) == 1
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nrrd"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from semisam.segments import OUTSIDE, Segment, default_color
 from semisam.volumes import Geometry, Volume, axis_map, nearest_axes, reorder_voxels
 
 _log = logging.getLogger(__name__)
+_environment = threading.Lock()
 
 _READABLE = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _WRITABLE = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
@@ -204,18 +206,19 @@ def _sitk() -> Any:
 
 @contextmanager
 def _nearly_right_angles(accepted: bool) -> Iterator[None]:
-    """ITK reads this switch from the environment whenever it opens a NIfTI file."""
+    """ITK reads this switch from the environment whenever it opens a NIfTI file, in whichever thread."""
     key = "ITK_NIFTI_SFORM_PERMISSIVE"
-    before = os.environ.get(key)
-    if accepted:
-        os.environ[key] = "ON"
-    try:
-        yield
-    finally:
-        if accepted and before is None:
-            del os.environ[key]
-        elif accepted:
-            os.environ[key] = before or ""
+    with _environment:
+        before = os.environ.get(key)
+        if accepted:
+            os.environ[key] = "ON"
+        try:
+            yield
+        finally:
+            if accepted and before is None:
+                os.environ.pop(key, None)
+            elif accepted:
+                os.environ[key] = before or ""
 
 
 def _read_series(folder: Path) -> Any:
