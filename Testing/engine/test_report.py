@@ -152,3 +152,9 @@ def test_many_segments_have_one_curve_for_each_generalist():
         page = learning_curves(history)
         assert page.count("nano, ") == curves / 2 and page.count("registration, ") == curves / 2
         assert ("mean of 30 segments" in page) == (segments is many)
+
+
+def test_names_of_segments_are_no_formulas_in_the_curves():
+    trust = {"nano": {"$\\broken{$": 0.5, "a$_b$": 0.4, "<&": 0.3}}
+    page = learning_curves([{"seconds": 10.0 * step, "loss": 1.0, "trust": trust} for step in range(3)])
+    assert "nano, $\\broken{$" in page and "nano, a$_b$" in page and "nano, &lt;&amp;" in page

@@ -31,6 +31,7 @@ _STYLE: Any = {
     "axes.grid": True,
     "grid.alpha": 0.15,
     "legend.frameon": False,
+    "text.parse_math": False,  # a $ in the name of a segment is one
     "lines.linewidth": 1.6,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), _TEXT),
     **dict.fromkeys(("xtick.color", "ytick.color", "grid.color"), _TEXT),
