@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from semisam.errors import UsageError
 from semisam.measure import Measures, measure
 from semisam.segments import OUTSIDE, Segment, default_color
+
+if TYPE_CHECKING:
+    from semisam.volumes import Volume
 
 UNCERTAINTY = ".uncertainty"
 
@@ -61,8 +64,6 @@ def evaluate(
     the project, or from the masks (``occurring_segments``). ``on_case`` is called with (done, total, name).
     Raises UsageError when nothing matches, VolumeError for masks on different grids.
     """
-    from semisam.files.volume_files import read_mask
-
     if (predictions / "project.json").is_file():
         from semisam.project import Project
 
@@ -85,8 +86,7 @@ def evaluate(
     for done, name in enumerate(names):
         if on_case is not None:
             on_case(done, len(names), name)
-        truth = read_mask(references[name], segments)
-        mask = read_mask(found[name], segments, reference=truth.geometry)
+        mask, truth = _on_one_grid(found[name], references[name], segments)
         cases[name] = {
             segment.name: measure(mask.voxels == segment.value, truth.voxels == segment.value, truth.spacing).to_dict()
             for segment in segments
@@ -99,6 +99,16 @@ def evaluate(
         [name for name in references if name not in found],
         [name for name in found if name not in references],
     )
+
+
+def _on_one_grid(first: Path, second: Path, segments: Sequence[Segment]) -> tuple[Volume, Volume]:
+    """Both masks on the fuller of their grids: a .seg.nrrd file may be cut to what is drawn in it."""
+    from semisam.files.volume_files import read_mask
+
+    one, other = read_mask(first, segments), read_mask(second, segments)
+    if one.voxels.size > other.voxels.size:
+        return one, read_mask(second, segments, one.geometry)
+    return read_mask(first, segments, other.geometry), other
 
 
 def _masks(path: Path) -> dict[str, Path]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from semisam.files.volume_files import read_mask, write_image, write_mask
 from semisam.project import Project, State
 from semisam.project.masks import drawn_slices
 from semisam.segments import Segment, parse_segments
-from semisam.volumes import Geometry, Volume
+from semisam.volumes import Geometry, Volume, bounding_box
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -536,6 +537,25 @@ def test_the_report_tells_which_references_are_of_no_use(capsys, proposed: Study
     (proposed.labels / "case3.nii.gz").rename(proposed.labels / "other.nii.gz")
     result = answer(capsys, "report", proposed.project, "--reference", proposed.labels)
     assert (result["references"]["used"], result["references"]["proposals"]) == (0, 2)
+
+
+def cut_to_extent(path: Path, segments) -> None:
+    """Write the mask as 3D Slicer writes one without reference image, in a .seg.nrrd file of its own."""
+    mask = read_mask(path, segments)
+    box = bounding_box(mask.voxels > 0)
+    assert box is not None
+    origin = tuple(mask.geometry.index_to_world([part.start for part in box]))
+    grid = replace(mask.geometry, shape=mask.voxels[box].shape, origin=origin)
+    write_mask(path.with_name(f"{path.name.split('.')[0]}.seg.nrrd"), Volume(mask.voxels[box], grid), segments)
+    path.unlink()
+
+
+def test_evaluate_takes_references_that_are_cut_to_their_extent(capsys, proposed: Study, tmp_path: Path):
+    before = answer(capsys, "evaluate", proposed.project, proposed.labels)
+    proposals = shutil.copytree(proposed.project / "proposals", tmp_path / "proposals")
+    cut_to_extent(proposed.labels / "case4.nii.gz", proposed.segments)
+    for predictions in (proposed.project, proposals):
+        assert answer(capsys, "evaluate", predictions, proposed.labels)["cases"] == before["cases"]
 
 
 def test_evaluate_refuses_masks_on_different_grids(capsys, study: Study, tmp_path):
