@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,16 @@ class Evaluation:
     mean               segment name -> means over the cases, with "all" for the mean over the segments
     missing            cases with a reference but no prediction
     without_reference  cases with a prediction but no reference
+    annotated          annotated cases with a proposal, which are left out: the model may have been taught them
+    models             the models that made the compared proposals of a project
     """
 
     cases: dict[str, dict[str, Values]]
     mean: dict[str, Values]
     missing: list[str]
     without_reference: list[str]
+    annotated: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
     @property
     def undefined_distances(self) -> int:
@@ -47,6 +51,8 @@ class Evaluation:
             "mean": self.mean,
             "missing": self.missing,
             "without_reference": self.without_reference,
+            "annotated": self.annotated,
+            "models": self.models,
             "undefined_distances": self.undefined_distances,
         }
 
@@ -60,18 +66,24 @@ def evaluate(
 ) -> Evaluation:
     """Compare the masks in ``predictions`` (a folder, a file, or a project: its proposals) with those in ``reference``.
 
+    Of a project, proposals of cases that have an annotation are left out: they would tell what the model was taught.
     Cases are matched by name; two single files are matched whatever their names. Without ``segments`` they come from
     the project, or from the masks (``occurring_segments``). ``on_case`` is called with (done, total, name).
     Raises UsageError when nothing matches, VolumeError for masks on different grids.
     """
+    annotated: list[str] = []
+    makers: dict[str, str] = {}
     if (predictions / "project.json").is_file():
         from semisam.project import Project
 
         project = Project.open(predictions)
         segments = segments or project.segments
-        found = {name: project.proposal_path(name) for name, case in project.cases.items() if case.proposal}
+        proposed = {name: case for name, case in project.cases.items() if case.proposal}
+        annotated = [name for name, case in proposed.items() if case.annotation]
+        found = {name: project.proposal_path(name) for name in proposed if name not in annotated}
+        makers = {name: str(case.proposal.provenance.get("model")) for name, case in proposed.items() if case.proposal}
         if not found:
-            raise UsageError(f'The project "{predictions}" has no proposals: train it first.')
+            raise UsageError(f'The project "{predictions}" has no proposals for unannotated cases: train it first.')
     else:
         found = _masks(predictions)
     references = _masks(reference)
@@ -96,8 +108,10 @@ def evaluate(
     return Evaluation(
         cases,
         _means(cases, [segment.name for segment in segments]),
-        [name for name in references if name not in found],
+        [name for name in references if name not in found and name not in annotated],
         [name for name in found if name not in references],
+        [name for name in annotated if name in references],
+        sorted({makers[name] for name in names if name in makers}),
     )
 
 

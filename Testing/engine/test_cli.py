@@ -539,6 +539,24 @@ def test_the_report_tells_which_references_are_of_no_use(capsys, proposed: Study
     assert (result["references"]["used"], result["references"]["proposals"]) == (0, 2)
 
 
+def test_evaluate_leaves_out_what_the_model_was_taught_and_tells_of_several_models(capsys, proposed: Study):
+    project = Project.open(proposed.project)
+    project.set_annotation("case3", project.proposal("case3"), author="Ada", source="drawn", state=State.IN_WORK)
+    result = answer(capsys, "evaluate", proposed.project, proposed.labels)
+    assert set(result["cases"]) == {"case4"} and result["annotated"] == ["case3"]
+    assert result["mean"]["tail"] == result["cases"]["case4"]["tail"] and "case3" not in result["missing"]
+    assert result["models"] == ["specialist-0001"]
+    assert "left out (1): case3." in run(capsys, "evaluate", proposed.project, proposed.labels)[1]
+    project.remove_annotation("case3")
+    project.set_proposal("case3", project.proposal("case3"), model="specialist-0002", confidence=0.9)
+    assert answer(capsys, "evaluate", proposed.project, proposed.labels)["models"] == [
+        "specialist-0001",
+        "specialist-0002",
+    ]
+    out = run(capsys, "evaluate", proposed.project, proposed.labels)[1]
+    assert "2 models (specialist-0001, specialist-0002)" in out and "semisam propose" in out
+
+
 def cut_to_extent(path: Path, segments) -> None:
     """Write the mask as 3D Slicer writes one without reference image, in a .seg.nrrd file of its own."""
     mask = read_mask(path, segments)

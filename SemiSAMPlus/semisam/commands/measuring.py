@@ -51,6 +51,14 @@ def run_evaluate(arguments: argparse.Namespace, console: Console) -> int:
     for segment, values in evaluation.mean.items():
         rows.append(["mean", segment, *(values[key] for key, _ in _COLUMNS)])
     console.table(["case", "segment", *(title for _, title in _COLUMNS)], rows)
+    if evaluation.annotated:
+        few = _few(evaluation.annotated)
+        console.say(f"\nProposals of annotated cases are left out ({len(evaluation.annotated)}): {few}.")
+    if len(evaluation.models) > 1:
+        console.say(
+            f"\nThe proposals, and so the means, are of {len(evaluation.models)} models ({_few(evaluation.models)}). "
+            f'For one model: semisam propose "{arguments.predictions}".'
+        )
     if evaluation.missing:
         console.say(f"\n{len(evaluation.missing)} cases have no prediction: {_few(evaluation.missing)}.")
     if evaluation.without_reference:
