@@ -28,6 +28,7 @@ from semisam.specialists.plan import Plan
 if TYPE_CHECKING:
     from torch import nn
 
+_TITLE_LENGTH = 200
 _PATIENCE = 3  # training may write another specialist while one is being read
 
 
@@ -45,7 +46,8 @@ def export_model(
     project: Project, path: Path, *, title: str = "", description: str = "", licence: str = ""
 ) -> ModelFile:
     """Write the project's model to ``path``. Raises ModelError when there is none, it is damaged, or it is for other
-    segments than the project has now; UsageError for a path that does not end in ``.semisam``."""
+    segments than the project has now; UsageError for a path that does not end in ``.semisam``, and for words that do
+    not fit into a file."""
     model = _own_model(project)
     card = replace(
         model.card,
@@ -95,7 +97,8 @@ def import_model(folder: Path, path: Path, *, replace_model: bool = False) -> Im
 def keep_model(project: Project) -> Path | None:
     """A file in ``models/previous`` with the model that the project has, before another takes its place.
 
-    None when it has none, or one that nobody can use any more.
+    None when it has none, or one that nobody can use any more. Raises UsageError when the names of its segments are
+    not fit for a file: without a copy that can be read, it must not be replaced.
     """
     name = project.model_name
     with suppress(ModelError):
@@ -173,7 +176,7 @@ def _card(project: Project, facts: dict[str, Any], segments: Sequence[Segment]) 
     ]
     written = (project.models_dir / "specialist.json").stat().st_mtime
     return Card(
-        title=" and ".join(segment.name for segment in segments),
+        title=_title([segment.name for segment in segments]),
         segments=tuple(segment.name for segment in segments),
         annotated_cases=len(facts.get("annotated", ())),
         other_cases=facts.get("unannotated"),
@@ -189,6 +192,15 @@ def _card(project: Project, facts: dict[str, Any], segments: Sequence[Segment]) 
         lowest_confidence=min(confidences, default=None),
         highest_confidence=max(confidences, default=None),
     )
+
+
+def _title(names: Sequence[str]) -> str:
+    """All names, or, where that is no title any more, their number and the first few."""
+    title = " and ".join(names)
+    if len(title) <= _TITLE_LENGTH:
+        return title
+    few = next((few for few in (3, 2) if len(", ".join(names[:few])) <= _TITLE_LENGTH), 1)
+    return f"{len(names)} segments: {', '.join(names[:few])}, ..."
 
 
 def _specialist(project: Project) -> tuple[dict[str, Any], bytes]:

@@ -43,6 +43,8 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the same model makes the same file; the card te
 _CHANNELS, _LEVELS, _PATCH_VOXELS = 2048, 8, 1 << 27
 # Of zipfile, for files that are damaged in one way or another.
 _DAMAGED = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error, NotImplementedError)
+# Of the contents, for values that make no sense.
+_NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError)
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,27 @@ class ModelFile:
 
 
 def write_model(path: Path, model: ModelFile) -> None:
-    """Write a model file atomically. Raises UsageError for another ending, ModelError when it cannot be written."""
+    """Write a model file atomically; one that ``read_model`` would refuse is not written.
+
+    Raises UsageError for another ending, and for words that a model file cannot hold; ModelError for a model that
+    nobody could use, and when it cannot be written.
+    """
     if path.suffix.casefold() != SUFFIX:
         raise UsageError(f'A model file ends in "{SUFFIX}": call it "{path.name}{SUFFIX}".')
-    described = [
-        {**segment.to_dict(), "single_component": single}
-        for segment, single in zip(model.segments, model.single_component, strict=True)
-    ]
-    contents = {
-        _CARD: _json(model.card.to_dict()),
-        _TEXT: (model.card.in_words() + "\n").encode("utf-8"),
-        _PLAN: _json(model.plan.to_dict()),
-        _SEGMENTS: _json(described),
-        _WEIGHTS: model.weights,
-    }
+    try:
+        contents = _packed(model)
+        segments, _, _ = _words(contents)
+    except _NOT_UNDERSTOOD as error:
+        raise UsageError(
+            f'The model cannot be kept in "{path}", because nobody could read it again ({error}): shorten or correct '
+            "its title, its description or the names of its segments."
+        ) from error
+    try:
+        _network(contents, segments)
+    except _NOT_UNDERSTOOD as error:
+        raise ModelError(
+            f'The model cannot be kept in "{path}", because it is damaged ({error}): train again.'
+        ) from error
     manifest = {
         "format": _FORMAT,
         "schema": SCHEMA,
@@ -95,16 +104,43 @@ def read_model(path: Path) -> ModelFile:
     """Read and check a model file. Raises ModelError for one that is missing, damaged, newer, or not to be trusted."""
     contents = _contents(path)
     try:
-        segments, single = _segments(_parsed(contents[_SEGMENTS]))
-        plan = _plan(_parsed(contents[_PLAN]))
-        if plan.segments != tuple(segment.name for segment in segments):
-            raise ValueError("its plan is for other segments")
-        if not is_whole_safetensors(contents[_WEIGHTS]):
-            raise ValueError("its weights are no safetensors")
-        card = Card.from_dict(_parsed(contents[_CARD]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
+        segments, single, card = _words(contents)
+        plan = _network(contents, segments)
+    except _NOT_UNDERSTOOD as error:
         raise _damaged(path, str(error)) from error
     return ModelFile(card, plan, segments, single, contents[_WEIGHTS])
+
+
+def _packed(model: ModelFile) -> dict[str, bytes]:
+    described = [
+        {**segment.to_dict(), "single_component": single}
+        for segment, single in zip(model.segments, model.single_component, strict=True)
+    ]
+    return {
+        _CARD: _json(model.card.to_dict()),
+        _TEXT: (model.card.in_words() + "\n").encode("utf-8"),
+        _PLAN: _json(model.plan.to_dict()),
+        _SEGMENTS: _json(described),
+        _WEIGHTS: model.weights,
+    }
+
+
+def _words(contents: Mapping[str, bytes]) -> tuple[tuple[Segment, ...], tuple[bool, ...], Card]:
+    """What people wrote. Raises one of _NOT_UNDERSTOOD where it is not as it should be."""
+    if any(len(contents[name]) > _TEXT_BYTES for name in (_CARD, _TEXT, _SEGMENTS)):
+        raise ValueError("its texts are too long")
+    segments, single = _segments(_parsed(contents[_SEGMENTS]))
+    return segments, single, Card.from_dict(_parsed(contents[_CARD]))
+
+
+def _network(contents: Mapping[str, bytes], segments: Sequence[Segment]) -> Plan:
+    """The plan, when the weights may be those of its network. Raises one of _NOT_UNDERSTOOD."""
+    plan = _plan(_parsed(contents[_PLAN]))
+    if plan.segments != tuple(segment.name for segment in segments):
+        raise ValueError("its plan is for other segments")
+    if not is_whole_safetensors(contents[_WEIGHTS]) or len(contents[_WEIGHTS]) > _WEIGHTS_BYTES:
+        raise ValueError("its weights are no safetensors")
+    return plan
 
 
 def is_whole_safetensors(content: bytes) -> bool:
@@ -178,7 +214,7 @@ def _segments(data: Any) -> tuple[tuple[Segment, ...], tuple[bool, ...]]:
     check_segments(segments)
     for segment in segments:
         if not segment.name.strip() or len(segment.name) > 200 or not segment.name.isprintable():
-            raise ValueError("a segment has no proper name")
+            raise ValueError(f"the segment {segment.name[:40]!a} has no proper name")
         if len(segment.terminology) > 2000 or not segment.terminology.isprintable() or segment.former_names:
             raise ValueError("a segment is described in an improper way")
         if not all(0 <= channel <= 255 for channel in segment.color):

@@ -14,10 +14,10 @@ import pytest
 
 from conftest import Study, make_study
 from semisam.cli import main
-from semisam.errors import LockError, ModelError, ProjectError, TrainingError
+from semisam.errors import LockError, ModelError, ProjectError, TrainingError, UsageError
 from semisam.files.volume_files import read_mask
 from semisam.learning.checkpoints import load_specialist
-from semisam.model_exchange import export_model, import_model
+from semisam.model_exchange import export_model, import_model, keep_model
 from semisam.model_file import read_model, write_model
 from semisam.predict import Specialist, propose, segment
 from semisam.project import Project
@@ -124,6 +124,31 @@ def test_segments_that_were_renamed_after_training_go_out_under_their_new_names(
     assert b"head" not in (tmp_path / "m.semisam").read_bytes()
     import_model(tmp_path / "new", tmp_path / "m.semisam")
     assert Project.open(tmp_path / "new").segments[0].terminology == "SCT^1^Body"
+
+
+def test_a_model_of_many_segments_has_a_short_title_and_can_be_read_again(trained: Study, tmp_path: Path) -> None:
+    names = [f"{number} {'bone ' * 10}".strip() for number in range(1, 201)]
+    document = json.loads((trained.project / "project.json").read_text("utf-8"))
+    document["segments"] = [{"value": n, "name": name, "color": [1, 2, 3]} for n, name in enumerate(names, 1)]
+    (trained.project / "project.json").write_text(json.dumps(document), "utf-8")
+    path = trained.project / "models" / "specialist.json"
+    facts = json.loads(path.read_text("utf-8"))
+    facts["plan"]["segments"], facts["single_component"] = names, [False] * len(names)
+    path.write_text(json.dumps(facts), "utf-8")
+    export_model(Project.open(trained.project), tmp_path / "m.semisam")
+    card = read_model(tmp_path / "m.semisam").card
+    assert card.title == f"200 segments: {', '.join(names[:3])}, ..." and card.segments == tuple(names)
+
+
+def test_a_model_is_not_given_up_where_its_copy_could_not_be_read(trained: Study) -> None:
+    project = Project.open(trained.project)
+    first, second = project.segments
+    project.change_segments([replace(first, name="left\nhead"), second])
+    with pytest.raises(UsageError, match="names of its segments"):
+        keep_model(project)
+    project.change_segments([replace(first, name="left head"), second])
+    kept = keep_model(project)
+    assert kept is not None and read_model(kept).card.title == "left head and tail"
 
 
 def test_renamed_before_the_first_mask_an_imported_model_still_proposes_and_is_learned_on_from(

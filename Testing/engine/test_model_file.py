@@ -110,13 +110,37 @@ def test_another_ending_and_a_place_that_cannot_be_written_are_told(tmp_path: Pa
         write_model(tmp_path / "file" / "liver.semisam", make_model())
 
 
-def test_a_failed_write_leaves_the_older_file(path: Path) -> None:
+def test_a_failed_write_leaves_the_older_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
-    broken = replace(make_model(), weights=None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        write_model(path, broken)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(ModelError, match="no space left"):
+        write_model(path, make_model())
     assert path.read_bytes() == before
     assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 201, " ", "\ud800"])
+def test_names_that_could_not_be_read_again_are_not_written(tmp_path: Path, name: str) -> None:
+    model = make_model()
+    segments = (replace(model.segments[0], name=name), model.segments[1])
+    plan = replace(model.plan, segments=(name, "tail"))
+    with pytest.raises(UsageError, match="names of its segments"):
+        write_model(tmp_path / "m.semisam", replace(model, segments=segments, plan=plan))
+    assert not list(tmp_path.iterdir())
+
+
+def test_texts_that_are_too_long_and_damaged_weights_are_not_written(tmp_path: Path) -> None:
+    model = make_model()
+    for text in ("title", "description", "licence"):
+        with pytest.raises(UsageError, match="shorten"):
+            write_model(tmp_path / "m.semisam", replace(model, card=replace(model.card, **{text: "x" * 4001})))
+    with pytest.raises(ModelError, match="damaged"):
+        write_model(tmp_path / "m.semisam", replace(model, weights=model.weights[:-1]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_is_cut_anywhere_is_refused(path: Path) -> None:
