@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,14 @@ def test_imported_weights_serve(checkpoint):
     import_weights("sam-med3d", checkpoint)
     generalist = registry.create("sam-med3d", Context())
     assert generalist.name == "sam-med3d" and weights.require("sam-med3d")[1].sha256[:16] in generalist.fingerprint
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells which files are mapped")
+def test_a_generalist_does_not_hold_the_file_of_its_weights(checkpoint, folder):
+    import_weights("sam-med3d", checkpoint)
+    generalist = registry.create("sam-med3d", Context(device="cpu"))
+    assert str(folder / "sam-med3d.safetensors") not in Path("/proc/self/maps").read_text()
+    del generalist
 
 
 def test_weights_that_are_imported_anew_serve_the_next_click(checkpoint, small, tmp_path):

@@ -124,13 +124,21 @@ def load(file: Path, name: str, build: Callable[[dict[str, Tensor]], Network]) -
 
     try:
         with safe_open(file, "pt") as opened:
-            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+            tensors = unmapped(opened)
         return build(tensors)
     except (OSError, SafetensorError, KeyError, IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise GeneralistError(
             f'The weights of {name} in "{file}" are damaged ({error}): import them again with semisam generalists add '
             f"{name} FILE."
         ) from error
+
+
+def unmapped(opened: Any) -> dict[str, Tensor]:
+    """Copies of the tensors of an opened safetensors file.
+
+    Its own lie in the file as long as they live, and on Windows nobody can replace a file that somebody has mapped.
+    """
+    return {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118 (not a dict)
 
 
 def check(name: str) -> None:

@@ -180,7 +180,7 @@ def _load(path: Path, device: torch.device) -> Any:
     try:
         with safe_open(path, "pt") as file:
             notes = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = weights.unmapped(file)
         known = _session_facts(session, notes)
         session.initialize_from_loaded_artifacts(known)  # tells how many channels the network has
         plans = PlansManager(json.loads(notes["plans"]))
