@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from semisam.errors import ProjectError, VolumeError
 from semisam.files.volume_files import read_mask, write_mask
 from semisam.project import Project, State
+from semisam.project.importing import import_project
 from semisam.volumes import Geometry, Volume
 from small_project import GEOMETRY, REPOSITORY, SEGMENTS, leftovers, make_image, make_mask, make_project
 
@@ -275,6 +277,15 @@ def test_the_annotation_before_is_kept_and_can_be_brought_back(project: Project)
         project.restore_annotation("b", author="Ada")
 
 
+def test_a_file_system_that_spells_accents_apart_loses_no_mask(project: Project, tmp_path: Path) -> None:
+    project.add_case("Jos\u00e9", make_image(tmp_path / "images" / "e.nii.gz", 5))
+    annotate(project, "Jos\u00e9", 5)
+    path = project.annotation_path("Jos\u00e9")
+    path.rename(path.with_name(".staged-1-" + unicodedata.normalize("NFD", path.name)))
+    opened = Project.open(project.path)
+    assert opened.annotation_path("Jos\u00e9") == path and opened.check() == []
+
+
 def test_an_annotation_loads_in_other_programs_by_segment_name(project: Project) -> None:
     annotate(project, "a")
     image = sitk.ReadImage(str(project.annotation_path("a")))
@@ -463,3 +474,12 @@ def test_an_image_that_is_checked_and_cannot_be_read_does_not_become_a_case(tmp_
     with pytest.raises(VolumeError, match="a.nii.gz"):
         project.add_case("a", tmp_path / "a.nii.gz", check=True)
     assert project.cases == {}
+
+
+def test_masks_find_their_images_however_accents_are_spelled(tmp_path: Path) -> None:
+    make_image(tmp_path / "images" / "Jos\u00e9.nii.gz")
+    (tmp_path / "masks").mkdir()
+    write_mask(tmp_path / "masks" / "Jose\u0301.seg.nrrd", make_mask(7), SEGMENTS)
+    folders = {"images": tmp_path / "images", "annotations": tmp_path / "masks"}
+    project, _ = import_project(tmp_path / "new", segments=SEGMENTS, cases=["Jose\u0301"], **folders)
+    assert project.finished_cases() == ["Jos\u00e9"]

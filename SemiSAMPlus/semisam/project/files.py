@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -46,11 +47,13 @@ def previous_path(project: Path, path: str) -> Path:
 
 def settle(project: Path, document: Document) -> None:
     """Finish or undo what killed transactions left; the project lock must be held. Raises OSError."""
-    revisions = {path: record.revision for record in _records(document.cases.values()) for path in paths(record)}
+    records = list(_records(document.cases.values()))
+    awaited = {(_composed(path), record.revision): path for record in records for path in paths(record)}
     for folder, staged in _staged_files(project):
         match = _STAGED.fullmatch(staged.name)
-        path = f"{folder}/{match[2]}" if match else ""
-        if match is None or revisions.get(path) != int(match[1]):
+        # Some file systems tell another spelling of an accent than the one that a file was given.
+        path = awaited.get((_composed(f"{folder}/{match[2]}"), int(match[1]))) if match else None
+        if path is None:
             staged.unlink(missing_ok=True)
             continue
         if folder == ANNOTATIONS and (project / path).exists():
@@ -90,6 +93,10 @@ def discard(path: Path) -> None:
 
 def _records(cases: Iterable[Case]) -> Iterator[Record]:
     return (record for case in cases for record in (case.annotation, case.proposal) if record is not None)
+
+
+def _composed(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
 
 
 def _staged_files(project: Path) -> Iterator[tuple[str, Path]]:

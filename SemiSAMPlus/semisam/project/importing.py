@@ -7,10 +7,11 @@ a bad file leaves no half of a project behind.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from semisam.errors import ProjectError, SemiSAMError, UsageError, raise_all
 from semisam.files.atomic import move, remove_orphans, temporary_beside
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _DOCUMENT = "project.json"
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def import_project(
     from semisam.files.volume_files import find_images, find_masks
 
     found = find_images(images)
-    masks = {} if annotations is None else find_masks(annotations)
+    masks = {} if annotations is None else _spelled_as(found, find_masks(annotations))
+    cases = None if cases is None else list(_spelled_as(found, dict.fromkeys(cases)))
     chosen = _chosen_masks(found, masks, cases, images, annotations)
     staging = temporary_beside(path.absolute())
     try:
@@ -113,6 +116,12 @@ def _check_place(path: Path, images: Path) -> None:
         raise ProjectError(f'"{path}" is the folder of the images: choose another one for the project.')
     if source.parent != home:  # a study that has its images in a folder of their own may itself become the project
         check_empty(path)
+
+
+def _spelled_as(found: Mapping[str, Path], named: Mapping[str, _Value]) -> dict[str, _Value]:
+    """``named`` with the names that ``found`` has: an accent may be spelled in two ways that look the same."""
+    spelling = {unicodedata.normalize("NFC", name): name for name in found}
+    return {spelling.get(unicodedata.normalize("NFC", name), name): value for name, value in named.items()}
 
 
 def _chosen_masks(
@@ -196,7 +205,8 @@ def add_images(
     found = named_images(images)
     if annotations is not None and not annotations.is_dir():
         raise UsageError(f'The folder "{annotations}" given with --annotations does not exist.')
-    masks = {} if annotations is None else {n: path for n, path in find_masks(annotations).items() if n in found}
+    masks = {} if annotations is None else _spelled_as(found, find_masks(annotations))
+    masks = {name: path for name, path in masks.items() if name in found}
     if annotations is not None and not masks:
         raise UsageError(f'No mask in "{annotations}" has the name of one of the images: give them equal names.')
     report = on_case or (lambda done, total, name: None)
