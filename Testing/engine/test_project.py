@@ -75,6 +75,17 @@ def test_a_change_builds_on_what_another_program_wrote(project: Project) -> None
     assert project.training_cases() == ["a", "b"]
 
 
+def test_a_change_builds_on_what_is_there_even_if_its_date_is_told_too_late(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semisam.project.store._signature", lambda folder: (1, 2, 3))
+    annotate(project, "a")
+    other = Project.open(project.path)
+    annotate(project, "b")
+    other.remove_case("c")
+    assert Project.open(project.path).finished_cases() == ["a", "b"]
+
+
 def test_revisions_count_the_writes_and_are_never_given_twice(project: Project) -> None:
     annotate(project, "a", 1)
     annotate(project, "a", 2)

@@ -74,16 +74,21 @@ class Store:
         before, known = self._read
         if signature and signature == known:
             return False
-        document = _read_document(self.folder)
-        self._read = (document, signature)
-        return document != before
+        self._read_again()
+        return self.document != before
+
+    def _read_again(self) -> None:
+        """Read project.json whatever its date: on a network drive that may be told as it was seconds ago, and what is
+        written under the lock must build on what is there."""
+        signature = _signature(self.folder)
+        self._read = (_read_document(self.folder), signature)
 
     def settle(self, timeout: float = 30.0) -> None:
         """Finish or undo what killed transactions left. Raises LockError, ProjectError."""
         lock = ProjectLock(self.folder)
         lock.acquire(timeout)
         try:
-            self.reload()
+            self._read_again()
             files.settle(self.folder, self.document)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -94,7 +99,7 @@ class Store:
     def transaction(self) -> Iterator[Draft]:
         """Change cases or segments of the draft in the block; they are written when it ends without an error."""
         with ProjectLock(self.folder) as lock:
-            self.reload()
+            self._read_again()
             try:
                 files.settle(self.folder, self.document)
                 draft = Draft(dict(self.document.cases), self.document.segments)
