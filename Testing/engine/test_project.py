@@ -288,6 +288,33 @@ def test_the_annotation_before_is_kept_and_can_be_brought_back(project: Project)
         project.restore_annotation("b", author="Ada")
 
 
+def earlier(project: Project, name: str) -> dict[str, int]:
+    """How many voxels are set in each of the annotations that were kept of a case, by revision."""
+    files = (project.path / "annotations" / "previous" / "earlier").glob(f"{name}.*.seg.nrrd")
+    return {file.name.split(".")[-3]: np.count_nonzero(read_mask(file, SEGMENTS).voxels) for file in files}
+
+
+def test_the_last_few_annotations_are_kept(project: Project, tmp_path: Path) -> None:
+    for number in range(1, 9):
+        annotate(project, "a", number)
+    assert earlier(project, "a") == {"3": 3, "4": 4, "5": 5, "6": 6, "7": 7}
+    project.remove_annotation("a")
+    assert earlier(project, "a") == {"4": 4, "5": 5, "6": 6, "7": 7, "8": 8}
+    project.remove_case("a")
+    project.add_case("a", tmp_path / "images" / "a.nii.gz")
+    for number in (11, 12):
+        annotate(project, "a", number)
+    assert earlier(project, "a") == {"5": 5, "6": 6, "7": 7, "8": 8, "1": 11}
+
+
+def test_the_same_mask_once_more_leaves_the_one_before_it(project: Project) -> None:
+    for number in (5, 6, 6):
+        annotate(project, "a", number)
+    assert earlier(project, "a") == {"1": 5}
+    project.restore_annotation("a", author="Ada")
+    assert np.array_equal(project.annotation("a").voxels, make_mask(5).voxels)
+
+
 def test_a_file_system_that_spells_accents_apart_loses_no_mask(project: Project, tmp_path: Path) -> None:
     project.add_case("Jos\u00e9", make_image(tmp_path / "images" / "e.nii.gz", 5))
     annotate(project, "Jos\u00e9", 5)

@@ -20,14 +20,17 @@ from semisam.files.atomic import copy_file, move, remove_orphans, rename
 from semisam.project.schema import Case, Document, Record
 
 ANNOTATIONS, PROPOSALS, PREVIOUS, IMAGES = "annotations", "proposals", "annotations/previous", "images"
+EARLIER = f"{PREVIOUS}/earlier"  # a folder of its own: "a.1.seg.nrrd" may be that of a case "a.1", too
 MODELS, CACHE, LOG = "models", "cache", "log"
 FOLDERS = (ANNOTATIONS, PROPOSALS, PREVIOUS, IMAGES, MODELS, CACHE, LOG)
+_ENDING = ".seg.nrrd"
+_KEPT = 5  # earlier annotations of a case
 _STAGED = re.compile(r"\.staged-(\d+)-(.+)", re.DOTALL)
 
 
 def mask_path(folder: str, name: str) -> str:
     """Where the mask of case ``name`` lies, below the project folder."""
-    return f"{folder}/{name}.seg.nrrd"
+    return f"{folder}/{name}{_ENDING}"
 
 
 def uncertainty_path(name: str) -> str:
@@ -56,14 +59,17 @@ def settle(project: Path, document: Document) -> None:
         if path is None:
             staged.unlink(missing_ok=True)
             continue
-        if folder == ANNOTATIONS and (project / path).exists():
-            copy_file(project / path, previous_path(project, path))
+        present = project / path
+        # The same mask once more must not push out the one before it.
+        if folder == ANNOTATIONS and present.exists() and file_hash(present) != file_hash(staged):
+            copy_file(present, previous_path(project, path))
+            _keep_earlier(project, path, int(match[1]) - 1)
         rename(staged, project / path)
 
 
 def clean(project: Path) -> None:
     """Remove the temporaries of killed writers everywhere in the project; those of living ones stay."""
-    for folder in (project, *(project / name for name in FOLDERS)):
+    for folder in (project, *(project / name for name in (*FOLDERS, EARLIER))):
         remove_orphans(folder)
 
 
@@ -112,10 +118,23 @@ def is_staged(project: Path, record: Record) -> bool:
     return any(staged_path(project, path, record.revision).exists() for path in paths(record))
 
 
-def keep_as(present: Path, previous: Path) -> None:
-    """Keep a file that goes out of use under another name; one that is missing already is no error."""
+def retire(project: Path, annotation: Record) -> None:
+    """Keep an annotation that goes out of use among the previous ones; one that is missing already is no error."""
     with suppress(FileNotFoundError):
-        move(present, previous)
+        _keep_earlier(project, annotation.path, annotation.revision)
+        move(project / annotation.path, previous_path(project, annotation.path))
+
+
+def _keep_earlier(project: Path, path: str, revision: int) -> None:
+    """Keep the present annotation ``path`` under its revision, and of all that were kept so the last few."""
+    name, folder = PurePosixPath(path).name.removesuffix(_ENDING), project / EARLIER
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_file(project / path, folder / f"{name}.{revision}{_ENDING}")
+    ours = re.compile(rf"{re.escape(_composed(name))}\.\d+{re.escape(_ENDING)}")
+    kept = [file for file in folder.iterdir() if ours.fullmatch(_composed(file.name))]
+    # By date, because a case that was removed and came again counts its revisions anew.
+    for file in sorted(kept, key=lambda file: file.stat().st_mtime_ns)[:-_KEPT]:
+        discard(file)
 
 
 def problems(project: Path, record: Record, subject: str) -> list[str]:

@@ -169,7 +169,8 @@ class Project(ProjectView):
         state: State = State.ANNOTATED,
         known: np.ndarray | None = None,
     ) -> None:
-        """Store a person's mask of a case, on the grid of its image; the one before is kept in annotations/previous.
+        """Store a person's mask of a case, on the grid of its image; the one before is kept in annotations/previous,
+        and the last few before it in annotations/previous/earlier.
 
         source  what it was made from, in words or as a path
         state   ANNOTATED, or IN_WORK for a mask that must not be learned from yet
@@ -391,8 +392,7 @@ class Project(ProjectView):
 
     def _drop_annotation(self, draft: Draft, record: Record | None) -> None:
         if record is not None:
-            present, previous = self.path / record.path, files.previous_path(self.path, record.path)
-            draft.afterwards.append(partial(files.keep_as, present, previous))
+            draft.afterwards.append(partial(files.retire, self.path, record))
 
     def _drop_proposal(self, draft: Draft, record: Record | None) -> None:
         for path in files.paths(record) if record is not None else ():
