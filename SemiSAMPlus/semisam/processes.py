@@ -11,6 +11,8 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 _FIRST_NAMESPACE = "pid:[4026531836]"  # the process ids of the machine itself, a constant of the Linux kernel
@@ -28,7 +30,10 @@ def host_name() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When process ``pid`` of this machine started, as an opaque text; None when there is no such running process."""
+    """When process ``pid`` of this machine started, as an opaque text; None when there is no such running process.
+
+    Empty for a process that runs, but whose start is not told to us.
+    """
     if pid <= 0:
         return None
     if sys.platform == "win32":
@@ -38,12 +43,21 @@ def process_start(pid: int) -> str | None:
     return _start_from_ps(pid)
 
 
+def now_in(folder: Path) -> float:
+    """The time by the clock that dates the files in ``folder``: on a network drive it is not ours."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
 def _start_on_linux(pid: int) -> str | None:
     try:
         # The command name may hold spaces and brackets, so the fields are counted from the last bracket.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return None
+        return _start_unknown(pid)  # gone, or hidden from us because it belongs to somebody else
     if len(fields) < 20 or fields[0] in ("Z", "X"):  # killed, but not yet collected by its parent
         return None
     return f"{_boot_id()}:{fields[19]}"

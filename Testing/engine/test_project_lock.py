@@ -80,6 +80,37 @@ def test_a_lock_of_another_machine_is_stale_only_without_heartbeat(tmp_path: Pat
         assert taken.held()
 
 
+def test_the_age_of_a_lock_is_told_by_the_clock_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_lock(tmp_path, host="elsewhere", pid=1, age=30)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    with pytest.raises(LockError, match='process 1 on "elsewhere"'):
+        ProjectLock(tmp_path).acquire(timeout=0.05)
+    assert [path.name for path in tmp_path.iterdir()] == ["project.lock"]
+
+
+@pytest.mark.parametrize(("told", "noted"), [("", "100"), ("100", ""), ("", "")])
+def test_a_living_owner_whose_start_is_not_told_keeps_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, noted: str
+) -> None:
+    leave_lock(tmp_path, start=noted)
+    monkeypatch.setattr(lock, "process_start", lambda pid: told)
+    assert ProjectLock(tmp_path).owner() is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="is about /proc")
+def test_a_process_that_the_system_hides_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(path: Path, **options: object) -> str:
+        raise FileNotFoundError
+
+    def foreign(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", hidden)
+    monkeypatch.setattr(os, "kill", foreign)
+    assert process_start(4711) == ""
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff"])
 def test_a_lock_that_names_nobody_is_stale_after_a_while(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "project.lock"
@@ -230,3 +261,13 @@ def test_only_the_temporaries_of_dead_writers_are_removed(tmp_path: Path) -> Non
     assert set(atomic.remove_orphans(tmp_path)) == {dead, folder, old}
     assert set(tmp_path.iterdir()) == {mine, foreign, *others}
     assert atomic.remove_orphans(tmp_path / "nowhere") == []
+
+
+def test_the_age_of_a_temporary_is_told_by_the_clock_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = atomic.temporary_beside(tmp_path / "a.txt")
+    mine.with_name(".tmp-00000000" + mine.name[13:]).write_text("x")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 1e6)
+    assert atomic.remove_orphans(tmp_path) == []

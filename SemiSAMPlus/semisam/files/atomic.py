@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from semisam.processes import host_name, process_start
+from semisam.processes import host_name, now_in, process_start
 
 _PREFIX = ".tmp-"
 _FOREIGN_AGE = 24 * 3600.0  # seconds after which a temporary of another machine, whose processes we cannot see, is dead
@@ -140,7 +140,7 @@ def _is_orphan(path: Path) -> bool:
     if parts[0] == _host_tag():
         return process_start(int(parts[1])) is None
     try:
-        return time.time() - path.stat().st_mtime > _FOREIGN_AGE
+        return now_in(path.parent) - path.stat().st_mtime > _FOREIGN_AGE
     except OSError:
         return False
 

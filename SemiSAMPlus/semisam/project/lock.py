@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from semisam.errors import LockError
 from semisam.files.atomic import patiently
-from semisam.processes import host_name, process_start
+from semisam.processes import host_name, now_in, process_start
 
 _log = logging.getLogger(__name__)
 _UNREADABLE_AGE = 5.0  # seconds after which a lock without an owner's name was left by a process killed while locking
@@ -142,17 +142,13 @@ class FileLock:
         """What the lock file holds if its owner is gone; None for a living owner or no lock."""
         try:
             content = self.path.read_bytes()
-            age = time.time() - self.path.stat().st_mtime
+            owner = _parse_owner(content)
+            if owner is not None and owner.host == host_name():
+                return None if _lives(owner) else content
+            age = now_in(self.path.parent) - self.path.stat().st_mtime
         except OSError:
             return None
-        owner = _parse_owner(content)
-        if owner is None:
-            return content if age > _UNREADABLE_AGE else None
-        if owner.host == host_name():
-            gone = process_start(owner.pid) != owner.start
-        else:
-            gone = age > _FOREIGN_AGE
-        return content if gone else None
+        return content if age > (_UNREADABLE_AGE if owner is None else _FOREIGN_AGE) else None
 
     def _refusal(self) -> str:
         owner = _read_owner(self.path) or "one that has not yet given its name"
@@ -213,6 +209,12 @@ def training_owner(folder: Path) -> Owner | None:
 @functools.lru_cache(maxsize=4)
 def _own_start(pid: int) -> str:
     return process_start(pid) or ""
+
+
+def _lives(owner: Owner) -> bool:
+    """Whether a process of this machine still runs; one whose start is not told is taken for the one that is meant."""
+    start = process_start(owner.pid)
+    return start is not None and (start == owner.start or "" in (start, owner.start))
 
 
 def _read_owner(path: Path) -> Owner | None:
