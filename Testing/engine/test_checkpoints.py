@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from semisam.errors import LockError
 from semisam.learning.checkpoints import load_specialist, load_training, save_specialist, save_training
+from semisam.project.lock import TrainingLock
 from test_supervision import make_plan
 
 MAPS = Path("/proc/self/maps")
@@ -64,3 +66,17 @@ def test_nothing_that_training_goes_on_with_holds_its_file_open(tmp_path: Path) 
     _, own = load_training(tmp_path, network, teacher, fresh)
     assert own and fresh.state_dict()["state"][0]["exp_avg"].any()
     assert str(tmp_path) not in MAPS.read_text()
+
+
+def test_a_training_that_lost_its_lock_writes_nothing(tmp_path: Path) -> None:
+    (network, optimizer), (teacher, _) = trained(1.0), trained(2.0)
+    models = tmp_path / "models"
+    with TrainingLock(tmp_path):
+        save_training(models, network, teacher, optimizer, {"steps": 1})
+        (tmp_path / "training.lock").unlink()
+        with pytest.raises(LockError, match="taken away"):
+            save_training(models, network, teacher, optimizer, {"steps": 2})
+        with pytest.raises(LockError, match="taken away"):
+            save_specialist(models, network, make_plan(), {"round": 1})
+    state, _ = load_training(models, network, teacher, optimizer)
+    assert state is not None and state["steps"] == 1 and len(list(models.iterdir())) == 2

@@ -18,7 +18,7 @@ from semisam.errors import LockError
 from semisam.files import atomic
 from semisam.processes import host_name, process_start
 from semisam.project import lock
-from semisam.project.lock import Owner, ProjectLock, TrainingLock, training_owner
+from semisam.project.lock import Owner, ProjectLock, TrainingLock, check_training, training_owner
 from small_project import make_project, start_python
 
 HOLD = """
@@ -182,6 +182,23 @@ def test_a_training_lock_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.Monke
             time.sleep(0.01)
         assert path.stat().st_mtime > 0
     assert not path.exists()
+
+
+def test_a_lost_training_lock_is_noticed_and_not_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_HEARTBEAT", 0.02)
+    check_training(tmp_path)
+    with TrainingLock(tmp_path):
+        check_training(tmp_path)
+        other = leave_lock(tmp_path, "training.lock", age=1000)
+        before = other.stat().st_mtime
+        time.sleep(0.2)
+        assert other.stat().st_mtime == before
+        with pytest.raises(LockError, match="taken away while this program was training.*train again"):
+            check_training(tmp_path)
+        other.unlink()
+        with pytest.raises(LockError):
+            check_training(tmp_path)
+    check_training(tmp_path)
 
 
 def test_a_trainer_that_was_stopped_for_long_still_owns_its_lock(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
                                             run needs to go on after a stop
 
 The JSON names the weights file it belongs to and is written last, so that a kill between the two leaves the older,
-complete pair in force.
+complete pair in force. A process that has lost the training lock of the project writes nothing (LockError).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 from semisam.errors import TrainingError
 from semisam.files.atomic import write_bytes, write_json
 from semisam.project.files import discard
+from semisam.project.lock import check_training
 from semisam.specialists.plan import Plan
 
 SCHEMA = 1
@@ -115,6 +116,7 @@ def by_prefix(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _save_pair(folder: Path, name: str, tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
+    check_training(folder.parent)
     folder.mkdir(parents=True, exist_ok=True)
     serial = 1 + max((int(path.stem.rpartition("-")[2]) for path in _weights(folder, name)), default=0)
     weights = folder / f"{name}-{serial:04d}.safetensors"

@@ -87,6 +87,18 @@ class FileLock:
         found = _read_owner(self.path)
         return found is not None and found.token == self._mine.token
 
+    def lost(self) -> bool:
+        """Whether the lock was taken away after it was acquired. A file that cannot be read just now tells nothing."""
+        if self._mine is None:
+            return False
+        try:
+            found = _parse_owner(patiently(self.path.read_bytes))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return found is None or found.token != self._mine.token
+
     def owner(self) -> Owner | None:
         """The living owner of the lock, or None when it is free or stale."""
         return None if self._stale_content() is not None else _read_owner(self.path)
@@ -184,6 +196,7 @@ class TrainingLock(FileLock):
 
     def acquire(self, timeout: float = 0.0) -> None:
         super().acquire(timeout)
+        _training[self.path.parent] = self
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, args=(self._ended,), name="training-lock", daemon=True)
         self._heart.start()
@@ -193,12 +206,29 @@ class TrainingLock(FileLock):
         if self._heart is not None:
             self._heart.join()
             self._heart = None
+            _training.pop(self.path.parent, None)
         super().release()
 
     def _beat(self, ended: threading.Event) -> None:
         while not ended.wait(_HEARTBEAT):
-            with suppress(OSError):
-                os.utime(self.path)
+            if self.lost():
+                return  # it would keep the lock of another alive
+            # Written to, not only dated: then the clock of the folder tells when, as to those who ask how old it is.
+            with suppress(OSError), open(self.path, "r+b") as file:
+                file.write(b"{")
+
+
+_training: dict[Path, TrainingLock] = {}  # what this process holds, by the folder of the project
+
+
+def check_training(folder: Path) -> None:
+    """Raise LockError when this process trains the project in ``folder``, but has lost the lock on it since."""
+    lock = _training.get(folder)
+    if lock is not None and lock.lost():
+        raise LockError(
+            f'The lock "{lock.path}" was taken away while this program was training the project: nothing more is '
+            "written, so that no other training is spoiled; train again when no other program does."
+        )
 
 
 def training_owner(folder: Path) -> Owner | None:
