@@ -431,6 +431,16 @@ def test_accepting_makes_the_proposal_the_annotation_and_tells_where_it_came_fro
     assert project.training_cases() == ["a"]
 
 
+def test_a_proposal_that_has_changed_since_it_was_seen_is_not_accepted(project: Project) -> None:
+    propose(project, "a", 5)
+    propose(project, "a", 6)
+    with pytest.raises(ProjectError, match='proposal of the case "a" has changed meanwhile: look at the new one'):
+        project.accept("a", author="Ada", revision=1)
+    assert project.case("a").state is State.PROPOSED
+    project.accept("a", author="Ada", revision=2)
+    assert np.array_equal(project.annotation("a").voxels, make_mask(6).voxels)
+
+
 def test_segments_accepted_one_by_one_are_learned_from_when_all_are_there(project: Project) -> None:
     propose(project, "a", 9)
     project.accept("a", author="Ada", segments=["Anterior"])

@@ -221,7 +221,9 @@ def test_proposals_are_accepted_and_rejected_through_the_worker(client: WorkerCl
     Project.open(path).set_proposal("b", Volume(mask, GRID), model="test", confidence=0.8)
     assert client.ask("reject", case="b", author="Jo")["case"]["state"] == "rejected"
     assert client.ask("accept", case="b", author="Jo", segments=["nothing"])["kind"] == "project"
-    assert client.ask("accept", case="b", author="Jo")["case"]["state"] == "accepted"
+    seen = client.ask("case", case="b")["case"]["proposal"]["revision"]
+    assert client.ask("accept", case="b", author="Jo", revision=seen - 1)["kind"] == "project"
+    assert client.ask("accept", case="b", author="Jo", revision=seen)["case"]["state"] == "accepted"
     assert client.ask("remove-annotation", case="b")["event"] == "done"
 
 

@@ -276,16 +276,23 @@ class Project(ProjectView):
             draft.cases[name] = replace(case, proposal=None, confidence=None, state=state)
             self._drop_proposal(draft, proposal)
 
-    def accept(self, name: str, *, author: str, segments: Sequence[str] | None = None) -> None:
+    def accept(
+        self, name: str, *, author: str, segments: Sequence[str] | None = None, revision: int | None = None
+    ) -> None:
         """Make the proposal of a case its annotation; the proposal stays. The annotation before is kept as backup.
 
         With ``segments`` (names), only those are taken over, and never at the cost of another segment that the
         annotation already has. The case is accepted once every segment of the project has been annotated or accepted,
-        and in work until then. Raises ProjectError without a proposal or for an unknown segment.
+        and in work until then. Raises ProjectError without a proposal, for an unknown segment, or when the proposal is
+        no longer that of ``revision``, the one that the person has seen.
         """
         chosen = self._chosen(segments)
         with self._store.transaction() as draft:
             case, proposal = self._judged(draft, name, Event.ACCEPT)
+            if revision not in (None, proposal.revision):
+                raise ProjectError(
+                    f'The proposal of the case "{name}" has changed meanwhile: look at the new one, then accept.'
+                )
             done = {segment.name for segment in chosen}
             target = temporary_beside(self.path / files.mask_path(files.ANNOTATIONS, name))
             try:

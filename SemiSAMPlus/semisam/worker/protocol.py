@@ -297,7 +297,12 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         Field("check", "true or false", _boolean),
     ),
     "remove-case": (_CASE,),
-    "accept": (_CASE, _AUTHOR, Field("segments", "a list of names of segments", _list_of(_text, 1))),
+    "accept": (
+        _CASE,
+        _AUTHOR,
+        Field("segments", "a list of names of segments", _list_of(_text, 1)),
+        Field("revision", "a whole number from 0", _natural),
+    ),
     "reject": (_CASE, _AUTHOR),
     "take-back-reject": (_CASE,),
     "cancel": (Field("target", "the id of another request", _id, required=True),),

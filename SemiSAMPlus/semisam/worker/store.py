@@ -145,7 +145,9 @@ class Store:
         return {}
 
     def _accept(self, project: Project, request: Request) -> dict[str, Any]:
-        project.accept(request["case"], author=_author(request), segments=request["segments"])
+        project.accept(
+            request["case"], author=_author(request), segments=request["segments"], revision=request["revision"]
+        )
         return {"case": describe_case(project, project.case(request["case"]))}
 
     def _reject(self, project: Project, request: Request) -> dict[str, Any]:
