@@ -13,7 +13,10 @@ import pytest
 
 from semisam.processes import process_start
 from semisam.project import Project
+from semisam.worker.jobs import Jobs
 from semisam.worker.process import ChildJob
+from semisam.worker.protocol import Request
+from semisam.worker.tickets import Desk, Ticket
 from test_worker import WALKER, make_project, wait_until_gone
 from worker_client import WorkerClient
 
@@ -140,3 +143,26 @@ def test_a_process_that_does_not_listen_is_killed_with_everything_it_started(pat
     assert process_start(pid) is None
     name, fields = events[-1]
     assert (name, fields["kind"]) == ("error", "cancelled")
+
+
+def ticket(number: int, events: list[dict]) -> Ticket:
+    desk = Desk(lambda event: events.append(dict(event)))
+    made = desk.open(Request(number, "report", {}))
+    assert made is not None
+    return made
+
+
+def test_a_process_that_cannot_be_started_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(arguments: object) -> None:
+        raise ValueError("half a character")
+
+    monkeypatch.setattr("semisam.worker.process._spawn", refuse)
+    events: list[dict] = []
+    jobs = Jobs()
+    for number in (1, 2):
+        jobs.queue(ticket(number, events), ["report"])
+    assert [(event["id"], event["event"], event["kind"]) for event in events] == [
+        (1, "error", "crashed"),
+        (2, "error", "crashed"),
+    ]
+    assert not jobs.busy

@@ -82,6 +82,7 @@ def test_no_values_of_fields_make_the_parser_raise(name: str, data: st.DataObjec
         ('{"id": 1, "request": "encode", "image": "relative/a.nrrd"}', '"image"'),
         ('{"id": 1, "request": "encode", "image": "/a\\u0000"}', '"image"'),
         ('{"id": 1, "request": "encode", "image": "/a\\ud800"}', '"image"'),
+        ('{"id": 1, "request": "export-model", "file": "/a.semisam", "title": "\\ud800"}', '"title"'),
         ('{"id": 1, "request": "encode"}', "either"),
         ('{"id": 1, "request": "prompt", "case": "a", "output": "/o", "points": [[1, 2]], "labels": [1]}', '"points"'),
         ('{"id": 1, "request": "prompt", "case": "a", "output": "/o", "points": [[1, 2, 3]]}', "same length"),

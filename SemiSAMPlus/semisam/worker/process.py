@@ -77,9 +77,10 @@ class ChildJob:
         self.started = time.monotonic()
         try:
             self._process = _spawn(self.arguments)
-        except OSError as error:
+        except Exception as error:  # whatever it is, a job that never ends would keep all others waiting
             _log.exception("cannot start %s", self.arguments)
-            text = f"Cannot start the engine's process ({error.strerror or error}): is the memory full?"
+            reason = getattr(error, "strerror", None) or error
+            text = f"Cannot start the engine's process ({reason}): is the memory full?"
             self.ended.set()
             self._on_end("error", {"kind": "crashed", "text": text})
             return

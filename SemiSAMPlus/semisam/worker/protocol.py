@@ -126,6 +126,7 @@ class Field:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > 1000 or "\0" in value:
         raise ValueError
+    value.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for half a character
     return value
 
 
