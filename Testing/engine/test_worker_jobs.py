@@ -13,6 +13,7 @@ import pytest
 
 from semisam.processes import process_start
 from semisam.project import Project
+from semisam.worker import process
 from semisam.worker.jobs import Jobs
 from semisam.worker.process import ChildJob
 from semisam.worker.protocol import Request
@@ -166,3 +167,21 @@ def test_a_process_that_cannot_be_started_keeps_no_other_waiting(monkeypatch: py
         (2, "error", "crashed"),
     ]
     assert not jobs.busy
+
+
+def test_a_job_that_is_cancelled_while_it_starts_stops(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[dict] = []
+    jobs, request = Jobs(), ticket(1, events)
+    spawn = process._spawn
+
+    def slow(arguments: list[str]) -> object:
+        assert request.cancel()
+        return spawn(arguments)
+
+    monkeypatch.setattr(process, "_spawn", slow)
+    jobs.queue(request, ["report", str(path), "--json"])
+    end = time.monotonic() + 30
+    while jobs.busy and time.monotonic() < end:
+        time.sleep(0.02)
+    assert (events[-1]["event"], events[-1]["kind"]) == ("error", "cancelled")
+    assert not (path / "report.html").exists()

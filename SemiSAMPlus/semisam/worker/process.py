@@ -54,6 +54,7 @@ class ChildJob:
         self._answer: dict[str, Any] = {}
         self._problem: dict[str, Any] | None = None
         self._stopping = False
+        self._stop_wanted: float | None = None  # seconds; asked for before there was a process
         self._killed = False
         self.ended = threading.Event()
         self.started = time.monotonic()
@@ -76,7 +77,7 @@ class ChildJob:
         """Start the process. A process that cannot be started ends the job at once."""
         self.started = time.monotonic()
         try:
-            self._process = _spawn(self.arguments)
+            process = _spawn(self.arguments)
         except Exception as error:  # whatever it is, a job that never ends would keep all others waiting
             _log.exception("cannot start %s", self.arguments)
             reason = getattr(error, "strerror", None) or error
@@ -84,13 +85,21 @@ class ChildJob:
             self.ended.set()
             self._on_end("error", {"kind": "crashed", "text": text})
             return
+        with self._lock:
+            self._process = process
         self._emit("started", {"pid": self.pid})
-        threading.Thread(target=self._run, args=(self._process,), name=f"job-{self.pid}", daemon=True).start()
+        threading.Thread(target=self._run, args=(process,), name=f"job-{self.pid}", daemon=True).start()
+        if self._stop_wanted is not None:
+            self.stop(self._stop_wanted)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Ask the process to end; after ``seconds`` it is killed with everything it started. Returns at once."""
+        """Ask the process to end; after ``seconds`` it is killed with everything it started. Returns at once.
+
+        Before the process is there, the wish is kept until it is.
+        """
         with self._lock:
             if self._process is None or self.ended.is_set():
+                self._stop_wanted = seconds
                 return
             if not self._stopping:
                 self._stopping = True
