@@ -15,7 +15,7 @@ from semisam.processes import process_start
 from semisam.project import Project
 from semisam.worker import process
 from semisam.worker.jobs import Jobs
-from semisam.worker.process import ChildJob
+from semisam.worker.process import ChildJob, Emit
 from semisam.worker.protocol import Request
 from semisam.worker.tickets import Desk, Ticket
 from test_worker import WALKER, make_project, wait_until_gone
@@ -185,3 +185,23 @@ def test_a_job_that_is_cancelled_while_it_starts_stops(path: Path, monkeypatch: 
         time.sleep(0.02)
     assert (events[-1]["event"], events[-1]["kind"]) == ("error", "cancelled")
     assert not (path / "report.html").exists()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_only_a_round_that_is_not_finished_can_be_resumed(
+    path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    class Trained:
+        """A training that ends as soon as it is asked to."""
+
+        def __init__(self, arguments: list[str], emit: Emit, on_end: Emit) -> None:
+            self.start = lambda: None
+            self.stop = lambda: on_end("done", {"finished": finished, "stopped": True})
+
+    monkeypatch.setattr("semisam.worker.jobs.ChildJob", Trained)
+    events: list[dict] = []
+    jobs = Jobs()
+    jobs.train(ticket(1, events), path, {"minutes": 5.0})
+    jobs.stop_training(ticket(2, events), pause=True)
+    assert [event["id"] for event in events] == [1, 2]
+    assert jobs.paused is not finished and events[0].get("paused", False) is not finished

@@ -107,7 +107,8 @@ class Jobs:
             if self._training == ticket.id:
                 self._training = None
                 waiting, self._waiting_for_training = self._waiting_for_training, []
-                if name == "done" and self._pausing:
+                # One that was stopped while it wrote its last proposals has nothing left of its budget to go on with.
+                if name == "done" and self._pausing and fields.get("finished") is False:
                     # The checkpoint knows how much of the budget is left; a second fresh start would forget it.
                     self._paused = {name: value for name, value in self._options.items() if name != "fresh"}
                     fields["paused"] = True
