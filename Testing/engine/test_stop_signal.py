@@ -10,7 +10,9 @@ import time
 
 import pytest
 
+from semisam.cli import main
 from semisam.processes import process_start
+from semisam.worker import stop_signal
 from semisam.worker.stop_signal import CHILD_VARIABLE
 from worker_client import environment
 
@@ -135,3 +137,25 @@ def test_a_command_with_nothing_to_save_ends_at_once(data: bytes) -> None:
     begun = time.monotonic()
     finish(process, data)
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train nowhere",
+        "propose nowhere",
+        "segment nowhere a.nrrd -o masks",
+        "report nowhere",
+        "suggest nowhere",
+        "model export nowhere a.semisam",
+        "model import nowhere a.semisam",
+        "generalists add sam nowhere.pth",
+    ],
+)
+def test_every_job_of_the_worker_notices_when_the_worker_is_gone(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    watched: list[bool] = []
+    monkeypatch.setenv(CHILD_VARIABLE, "1")
+    monkeypatch.setattr(stop_signal, "_start_watching", lambda *_: watched.append(True))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert main(words.split()) != 0
+    assert watched == [True]

@@ -9,6 +9,7 @@ from typing import Any
 from semisam.commands.options import add_parser
 from semisam.console import Console
 from semisam.errors import GeneralistError, UsageError
+from semisam.worker import stop_signal
 
 
 def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
@@ -49,6 +50,7 @@ def run_list(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_add(arguments: argparse.Namespace, console: Console) -> int:
+    stop_signal.exit_when_asked()
     from semisam.generalists.catalogue import ENTRIES
 
     name, source = arguments.name.lower(), arguments.file

@@ -9,6 +9,7 @@ from typing import Any
 from semisam import logs
 from semisam.commands.options import add_parser, add_project
 from semisam.console import Console
+from semisam.worker import stop_signal
 
 
 def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
@@ -35,6 +36,7 @@ def add_parsers(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run_export(arguments: argparse.Namespace, console: Console) -> int:
+    stop_signal.exit_when_asked()
     from semisam.model_exchange import export_model
     from semisam.project import Project
 
@@ -50,6 +52,8 @@ def run_export(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_import(arguments: argparse.Namespace, console: Console) -> int:
+    # Until the specialist is written, last of all, the old model is in force: it can be ended at any moment.
+    stop_signal.exit_when_asked()
     from semisam.model_exchange import import_model
     from semisam.project import Project
 
