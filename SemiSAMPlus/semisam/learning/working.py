@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -173,10 +174,11 @@ class WorkingSet:
         volume = read()
         working = to_working(volume, self._plan)
         image = working.voxels.astype(np.float16)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, image)
-        write_json(beside, {"working": asdict(working.geometry), "original": asdict(volume.geometry)})
+        with suppress(OSError):  # a full disk: it stays in memory, and is made anew the next time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, image)
+            write_json(beside, {"working": asdict(working.geometry), "original": asdict(volume.geometry)})
         return WorkingCase(name, image, working.geometry, volume.geometry, None, read)
 
     def _key(self, image: Path) -> str:
