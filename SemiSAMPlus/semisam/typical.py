@@ -15,6 +15,7 @@ import numpy as np
 
 from semisam.errors import SemiSAMError
 from semisam.files.atomic import replacing
+from semisam.project.image_version import image_version
 from semisam.ranking import keep_order
 
 if TYPE_CHECKING:
@@ -123,9 +124,8 @@ def coverage_order(alike: np.ndarray, given: Sequence[int] = ()) -> list[int]:
 
 def _thumbnail_of(project: ProjectView, name: str) -> np.ndarray:
     """From the cache as long as the image file is the same."""
-    image = project.cases[name].image
-    status = image.stat()
-    path = project.cache_dir / "thumbnails" / f"{name}-{status.st_size}-{status.st_mtime_ns}.npy"
+    _, changed, size = image_version(project.cases[name].image)
+    path = project.cache_dir / "thumbnails" / f"{name}-{size}-{changed}.npy"
     try:
         kept: np.ndarray = np.load(path)
         if kept.shape == (_SIDE,) * 3:

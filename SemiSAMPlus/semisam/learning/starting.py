@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from semisam.learning.schedule import Budget
+from semisam.learning.working import clear_outdated
 from semisam.model_exchange import keep_model
 from semisam.project import Project
 from semisam.specialists.fingerprint import take_fingerprint
@@ -22,10 +23,18 @@ def choose_plan(
     project: Project, hardware: Hardware, network: str | None, spacing: float | None, fresh: bool, say: Say
 ) -> tuple[Plan, bool]:
     """The saved plan on today's hardware, or a new one for a new project, for other segments, network or spacing, or
-    with ``fresh``; and whether what was learned before goes with it.
+    with ``fresh``; and whether what was learned before goes with it. Working copies for other plans are removed.
 
     network, spacing  what a person chose; None leaves it to the saved plan
     """
+    plan, goes_on = _chosen(project, hardware, network, spacing, fresh, say)
+    clear_outdated(project, plan)
+    return plan, goes_on
+
+
+def _chosen(
+    project: Project, hardware: Hardware, network: str | None, spacing: float | None, fresh: bool, say: Say
+) -> tuple[Plan, bool]:
     path = project.models_dir / "plan.json"
     names = tuple(segment.name for segment in project.segments)
     goes_on = not fresh

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from semisam.files.atomic import replacing, write_json
+from semisam.files.atomic import remove_orphans, replacing, write_json
 from semisam.learning.grown import grown
 from semisam.project import Project
+from semisam.project.files import discard
+from semisam.project.image_version import image_version
 from semisam.specialists.plan import Plan
 from semisam.volumes import Geometry, Volume, canonical, resample_image, resample_mask, working_geometry
 
@@ -83,7 +85,7 @@ class WorkingSet:
     def __init__(self, project: Project, plan: Plan) -> None:
         self._project = project
         self._plan = plan
-        self._folder = project.cache_dir / "working"
+        self._folder = _folder(project)
         self._cases: dict[str, WorkingCase] = {}
         self._revisions: dict[str, str] = {}  # hash of each annotation file
         # Those with a partial annotation are in the first and the last: they are learned from, and completed.
@@ -160,7 +162,7 @@ class WorkingSet:
         return index[mask]
 
     def _make(self, name: str) -> WorkingCase:
-        path = self._folder / f"{name}-{self._key(self._project.case(name).image)}.npy"
+        path = self._folder / f"{name}-{_key(self._project.case(name).image, self._plan)}.npy"
         beside = path.with_suffix(".json")
         read = partial(self._project.image, name)
         try:
@@ -181,12 +183,28 @@ class WorkingSet:
             write_json(beside, {"working": asdict(working.geometry), "original": asdict(volume.geometry)})
         return WorkingCase(name, image, working.geometry, volume.geometry, None, read)
 
-    def _key(self, image: Path) -> str:
-        """Changes with the image file and with everything in the plan that the working copy depends on."""
-        status = image.stat() if image.exists() else None
-        stamp = (str(image), status.st_size, status.st_mtime_ns) if status else (str(image),)
-        plan = (self._plan.working_spacing, self._plan.modality, sorted(self._plan.intensity.items()))
-        return hashlib.blake2b(repr((stamp, plan)).encode(), digest_size=8).hexdigest()
+
+def clear_outdated(project: Project, plan: Plan) -> None:
+    """Remove the working copies that no case has any more: those of other plans, images and cases, and of kills."""
+    folder = _folder(project)
+    remove_orphans(folder)
+    images = [case.image for case in project.cases.values()]
+    if not all(image.exists() for image in images):
+        return  # a drive that is away for the moment may come back
+    keys = {_key(image, plan) for image in images}
+    for path in folder.glob("[!.]*"):
+        if path.stem.rpartition("-")[2] not in keys:
+            discard(path)
+
+
+def _folder(project: Project) -> Path:
+    return project.cache_dir / "working"
+
+
+def _key(image: Path, plan: Plan) -> str:
+    """Changes with the files of the image and with everything in the plan that the working copy depends on."""
+    settings = (plan.working_spacing, plan.modality, sorted(plan.intensity.items()))
+    return hashlib.blake2b(repr((image_version(image), settings)).encode(), digest_size=8).hexdigest()
 
 
 def _partial_labels(mask: Volume, known: np.ndarray, geometry: Geometry, values: list[int]) -> np.ndarray:

@@ -54,8 +54,9 @@ def settle(project: Path, document: Document) -> None:
     awaited = {(_composed(path), record.revision): path for record in records for path in paths(record)}
     for folder, staged in _staged_files(project):
         match = _STAGED.fullmatch(staged.name)
+        revision, name = (int(match[1]), match[2]) if match else (0, "")
         # Some file systems tell another spelling of an accent than the one that a file was given.
-        path = awaited.get((_composed(f"{folder}/{match[2]}"), int(match[1]))) if match else None
+        path = awaited.get((_composed(f"{folder}/{name}"), revision))
         if path is None:
             staged.unlink(missing_ok=True)
             continue
@@ -63,7 +64,7 @@ def settle(project: Path, document: Document) -> None:
         # The same mask once more must not push out the one before it.
         if folder == ANNOTATIONS and present.exists() and file_hash(present) != file_hash(staged):
             copy_file(present, previous_path(project, path))
-            _keep_earlier(project, path, int(match[1]) - 1)
+            _keep_earlier(project, path, revision - 1)
         rename(staged, project / path)
 
 

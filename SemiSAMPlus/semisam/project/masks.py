@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semisam.errors import ProjectError, UsageError
+from semisam.project.image_version import image_version as _version
 from semisam.segments import OUTSIDE, Segment
 
 if TYPE_CHECKING:
@@ -37,11 +38,6 @@ class ImageGeometries:
         volume = read_image(image)
         self._known[key] = volume.geometry
         return volume
-
-
-def _version(image: Path) -> tuple[Path, int, int]:
-    status = image.stat()
-    return (image, status.st_mtime_ns, status.st_size)
 
 
 def checked_mask(name: str, mask: Volume, geometry: Geometry, segments: Sequence[Segment]) -> Volume:

@@ -26,6 +26,7 @@ from semisam.generalists.examples import ProjectExamples
 from semisam.generalists.grids import affordable_geometry
 from semisam.generalists.registry import create
 from semisam.kept import Kept
+from semisam.project.image_version import image_version
 from semisam.project.outputs import check_output
 from semisam.segments import Segment, default_color
 from semisam.volumes import Geometry, Volume, resample_image
@@ -170,7 +171,7 @@ class PromptService:
     def encode(self, subject: Subject) -> Encoded:
         """Have the embedding ready. Raises VolumeError, GeneralistError."""
         seconds = dict.fromkeys(("load", "read", "encode"), 0.0)
-        version = _version(subject.image)
+        version = image_version(subject.image)
         image, _ = self._grids(version, seconds)
         _, _, source = self._embedding(version, subject.generalist, seconds)
         grid = image.shape, image.spacing, image.origin, image.direction
@@ -184,7 +185,7 @@ class PromptService:
         seconds = dict.fromkeys(("load", "read", "encode", "predict", "write"), 0.0)
         self._check_output(request)
         segment = self._segment(request.segment)
-        version = _version(request.subject.image)
+        version = image_version(request.subject.image)
         image, working = self._grids(version, seconds)
         start = time.perf_counter()
         prompts = working_prompts(request, image, working, segment.value)
@@ -317,17 +318,6 @@ class PromptService:
         check_output(output, (request.subject.image, request.mask), self._path)
         if not output.parent.is_dir():
             raise UsageError(f'The folder "{output.parent}" does not exist: make it first.')
-
-
-def _version(image: Path) -> tuple[Any, ...]:
-    """What identifies the content of an image file or DICOM folder: path, time of change, size."""
-    path = image.absolute()
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        states = [file.stat() for file in files]
-    except OSError:
-        return (path, 0, 0)  # reading it will tell what is wrong
-    return (path, max((s.st_mtime_ns for s in states), default=0), sum(s.st_size for s in states))
 
 
 def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
