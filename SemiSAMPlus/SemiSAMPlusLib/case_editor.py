@@ -48,6 +48,7 @@ class Session(Protocol):
         name: str,
         segments: Sequence[str] | None = None,
         *,
+        revision: int | None = None,
         on_done: _CaseCallback | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest: ...
@@ -289,7 +290,8 @@ class CaseEditor:
             self._session.pending.taken(waiting)
             call_safely(on_done, answer)
 
-        self._ask(case.name, partial(self._session.accept, case.name, names), accepted)
+        revision = None if case.proposal is None else case.proposal.revision
+        self._ask(case.name, partial(self._session.accept, case.name, names, revision=revision), accepted)
 
     def _ask(
         self,

@@ -328,11 +328,14 @@ class ProjectSession:
         name: str,
         segments: Sequence[str] | None = None,
         *,
+        revision: int | None = None,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Make the proposal the annotation; with ``segments`` (names) only those."""
-        fields = {"case": name, "author": self.author, "segments": None if segments is None else list(segments)}
+        """Make the proposal the annotation; with ``segments`` (names) only those. Another proposal than the one of
+        ``revision``, which the user saw, is refused."""
+        chosen = None if segments is None else list(segments)
+        fields = {"case": name, "author": self.author, "segments": chosen, "revision": revision}
         return self._change("accept", fields, on_done, on_error)
 
     def reject(

@@ -45,7 +45,10 @@ class Session:
         self.asked.append(("annotate", name, state))
         self.on_error = on_error
 
-    def accept(self, name: str, segments: Any = None, *, on_done: Any = None, on_error: Any = None) -> None:
+    def accept(
+        self, name: str, segments: Any = None, *, revision: int, on_done: Any = None, on_error: Any = None
+    ) -> None:
+        assert revision == self.cases.get(name).proposal.revision
         self.asked.append(("accept", name, segments))
 
     def reject(self, name: str, *, on_done: Any = None, on_error: Any = None) -> None:

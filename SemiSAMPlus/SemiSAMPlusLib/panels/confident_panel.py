@@ -84,7 +84,8 @@ class ConfidentPanel(Panel):
         self._accepted = {case.name: _Accepted(case) for case in chosen}
         self._asked = len(chosen)
         for case in chosen:
-            session.accept(case.name, on_done=self._on_accepted, on_error=self._on_error)
+            revision = None if case.proposal is None else case.proposal.revision
+            session.accept(case.name, revision=revision, on_done=self._on_accepted, on_error=self._on_error)
         self.show()
 
     def _on_accepted(self, case: CaseInfo) -> None:
