@@ -205,6 +205,44 @@ def test_project_and_images_move_together(project: Project, tmp_path: Path) -> N
     assert moved.check() == []
 
 
+def test_a_project_that_is_moved_alone_finds_its_images_where_they_were(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move(project.path, tmp_path / "elsewhere" / "project")
+    images = tmp_path / "images"
+    (images / "c.nii.gz").rename(images / "away")
+    moved = Project.open(tmp_path / "elsewhere" / "project")
+    assert moved.image("a").shape == GEOMETRY.shape and moved.case("a").image == images / "a.nii.gz"
+    moved.remove_case("b")
+    (images / "away").rename(images / "c.nii.gz")
+    again = Project.open(moved.path)
+    assert again.case("a").image == images / "a.nii.gz" and again.case("c").image == images / "c.nii.gz"
+    again.add_case("d", make_image(tmp_path / "elsewhere" / "images" / "d.nii.gz"))
+    document = json.loads((moved.path / "project.json").read_text(encoding="utf-8"))
+    assert document["cases"]["d"]["image"] == "../images/d.nii.gz"
+    assert document["cases"]["c"]["image"] == str(images / "c.nii.gz")
+    assert Project.open(moved.path).check() == []
+
+
+def test_images_that_moved_with_the_project_are_taken_before_those_that_stayed(
+    project: Project, tmp_path: Path
+) -> None:
+    for name in ("project", "images"):
+        shutil.copytree(tmp_path / name, tmp_path / "copy" / name)
+    assert Project.open(tmp_path / "copy" / "project").case("a").image == tmp_path / "copy" / "images" / "a.nii.gz"
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[]", b'{"beside": 1}'])
+def test_a_project_opens_without_a_note_of_its_place(project: Project, content: bytes | None) -> None:
+    note = project.path / "project.place.json"
+    note.unlink()
+    if content is not None:
+        note.write_bytes(content)
+    opened = Project.open(project.path)
+    assert opened.check() == []
+    annotate(opened, "a")
+    assert json.loads(note.read_bytes()) == {"beside": str(project.path.parent)}
+
+
 def test_a_project_reached_through_a_link_finds_its_images(project: Project, tmp_path: Path) -> None:
     link = tmp_path / "far" / "link"
     link.parent.mkdir()

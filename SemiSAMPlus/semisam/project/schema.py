@@ -124,9 +124,12 @@ def schema_of(content: bytes) -> int | None:
     return version if isinstance(version, int) else None
 
 
-def parse(text: str, folder: Path) -> Document:
+def parse(text: str, folder: Path, beside: Path | None = None) -> Document:
     """Read the text of a project.json that lies in ``folder``. Raises ProjectError with the reason, to be put after
-    the name of the file."""
+    the name of the file.
+
+    beside  the folder that the project lay in when it was written; images that did not move with it are found there
+    """
     try:
         data = json.loads(text, object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -146,7 +149,7 @@ def parse(text: str, folder: Path) -> Document:
         other = same_name(name, cases)
         if other is not None:
             raise ProjectError(f'the cases "{other}" and "{name}" differ only in their capitals')
-        cases[name] = _case(name, item, folder)
+        cases[name] = _case(name, item, folder, beside)
     document = Document(
         entries.integer("revision"), entries.text("created"), entries.boolean("images_copied"), segments, cases
     )
@@ -188,11 +191,17 @@ def stored_image_path(image: Path, folder: Path) -> str:
     return str(image)
 
 
-def _resolved_image_path(stored: str, folder: Path) -> Path:
+def _resolved_image_path(stored: str, folder: Path, beside: Path | None) -> Path:
     path = Path(stored)
     if path.is_absolute():
         return path
-    return folder.parent / stored[3:] if stored.startswith("../") else folder / stored
+    if not stored.startswith("../"):
+        return folder / stored
+    image = folder.parent / stored[3:]
+    # Asked of the disk only after a move: with hundreds of images on a network drive it takes long.
+    if beside is not None and beside != folder.parent and not image.exists() and (beside / stored[3:]).exists():
+        return beside / stored[3:]
+    return image
 
 
 def _render_record(record: Record | None) -> dict[str, Any] | None:
@@ -205,12 +214,12 @@ def _render_record(record: Record | None) -> dict[str, Any] | None:
     return data
 
 
-def _case(name: str, item: Any, folder: Path) -> Case:
+def _case(name: str, item: Any, folder: Path, beside: Path | None) -> Case:
     where = f'the case "{name}"'
     entries = _Entries(_mapping(item, where), where)
     case = Case(
         name,
-        _resolved_image_path(entries.text("image"), folder),
+        _resolved_image_path(entries.text("image"), folder, beside),
         _state(entries),
         _record(entries.take("annotation"), f"the annotation of {where}", "annotations/"),
         _record(entries.take("proposal"), f"the proposal of {where}", "proposals/"),

@@ -5,6 +5,7 @@ Knows nothing of what a case means; ``project.py`` does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from semisam.project.schema import SCHEMA, Case, Document, parse, render, schema
 from semisam.segments import Segment
 
 _NAME, _BACKUP = "project.json", "project.previous.json"
+_PLACE = "project.place.json"  # not in project.json, which earlier versions must be able to read
 
 
 @dataclass
@@ -132,6 +134,14 @@ class Store:
             )
         write_json(path, render(document, self.folder))
         self._read = (document, _signature(self.folder))
+        self._note_place(document)
+
+    def _note_place(self, document: Document) -> None:
+        """Note where the images beside the project are, for the day on which it is moved without them."""
+        place = self.folder.parent
+        if _noted_place(self.folder) != place and all(case.image.exists() for case in document.cases.values()):
+            with suppress(OSError):
+                write_json(self.folder / _PLACE, {"beside": str(place)})
 
     def _unwritable(self, error: OSError) -> ProjectError:
         return ProjectError(
@@ -155,6 +165,14 @@ def _signature(folder: Path) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
+def _noted_place(folder: Path) -> Path | None:
+    """The folder that the project lay in when it was last written; None when that is not known."""
+    try:
+        return Path(json.loads((folder / _PLACE).read_bytes())["beside"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _read_document(folder: Path) -> Document:
     path = folder / _NAME
     try:
@@ -174,7 +192,7 @@ def _read_document(folder: Path) -> Document:
     except OSError as error:
         raise ProjectError(f'Cannot read "{path}" ({reason(error)}): check its permissions.') from error
     try:
-        return parse(text, folder)
+        return parse(text, folder, _noted_place(folder))
     except ProjectError as error:
         raise _damaged(path, str(error)) from error
 
