@@ -34,7 +34,7 @@ test-host: $(DEVELOPER)
 test-module: $(DEVELOPER)
 	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module -m 'not slow'
 
-# The module while the engine learns: minutes of waiting, most of them.
+# The slow ones, in which the engine learns for real: most of it is waiting.
 test-learning: $(DEVELOPER)
 	SEMISAMPLUS_PYTHON=$(CURDIR)/$(BIN)/python $(BIN)/python -m pytest Testing/module -m slow
 

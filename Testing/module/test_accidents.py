@@ -142,7 +142,6 @@ def test_the_module_is_reloaded_while_a_project_is_open(widget: Any, session: An
     fresh.controller.close_project()
 
 
-@pytest.mark.slow
 def test_a_second_project_is_opened_while_the_first_trains(
     widget: Any, session: Any, host: Any, click: Click, tmp_path: Path
 ) -> None:

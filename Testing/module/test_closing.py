@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from semisam.learning.history import read_history
 from semisam.project import Project
 from small_study import make_images, make_project, open_project, paint
@@ -51,7 +49,6 @@ def test_an_engine_that_died_does_not_keep_the_project_open(
     assert widget.controller.session is None and widget.ui.messageFrame.isHidden()
 
 
-@pytest.mark.slow
 def test_closing_while_it_learns_asks_and_learning_goes_on_the_next_time(
     widget: Any, host: Any, click: Callable[[Any], None], tmp_path: Path
 ) -> None:

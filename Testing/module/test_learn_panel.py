@@ -106,7 +106,6 @@ def test_network_and_spacing_are_those_that_the_project_has_learned_with(
     assert (ui.networkBox.currentText, ui.spacingBox.value) == ("unet", 0.0)
 
 
-@pytest.mark.slow
 def test_while_it_learns_it_says_the_step_and_the_time_left(
     widget: Any, session: Any, host: Any, click: Callable[[Any], None]
 ) -> None:

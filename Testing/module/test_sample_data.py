@@ -49,7 +49,6 @@ def answer_dialog(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     return answer
 
 
-@pytest.mark.slow
 def test_try_it_makes_a_project_in_which_learn_is_the_next_step(
     widget: Any,
     host: Any,
