@@ -121,7 +121,7 @@ def write() -> None:
         of_data = [result for result in results() if result["data"] == data]
         if of_data:
             budgets = sorted({(result["minutes"], result.get("processor") or "AVX-512") for result in of_data})
-            given = " or ".join(f"{minutes:g} minutes of one thread with {processor}" for minutes, processor in budgets)
+            given = " or ".join(f"{minutes:g} min of one thread with {processor}" for minutes, processor in budgets)
             title = f"## {data}, {annotated} annotated volumes, {given}"
             parts.append("\n".join([title, "", *table(data)]))
     TABLE.write_text(words + "<!-- tables -->\n\n" + "\n\n".join(parts) + "\n")
