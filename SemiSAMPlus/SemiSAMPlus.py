@@ -88,8 +88,8 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             slicer.mrmlScene,
         )
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.initializeParameterNode()
         self.controller.annotate_panel.connect_editor()
@@ -122,12 +122,7 @@ class SemiSAMPlusWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.controller is not None:
             self.controller.keep_what_is_removed(node)
 
-    def onSceneEndClose(self, caller, event):
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-        self.controller.on_scene_changed()
-
-    def onSceneEndImport(self, caller, event):
+    def onSceneChanged(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
         self.controller.on_scene_changed()

@@ -56,6 +56,8 @@ def shown_confidence(case: Case) -> float | None:
 
 def _counts(case: Case) -> bool:
     """Whether the proposal is what a case has: nothing is finished, or the proposal was accepted as it is."""
-    if case.state.value not in ("annotated", "accepted") or case.annotation is None:
+    from semisam.project.states import FINISHED
+
+    if case.state not in FINISHED or case.annotation is None:
         return True
     return case.proposal is not None and case.proposal.sha256 == case.annotation.sha256

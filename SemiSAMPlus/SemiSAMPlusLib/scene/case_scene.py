@@ -18,12 +18,12 @@ from .nodes import Logics, NodeHandle
 from .segments import (
     ChangeCounter,
     SegmentStatus,
+    add_missing_segments,
     add_segment,
     copy_segments,
     find_segment,
     make_segmentation,
     read_segment,
-    segment_id_of,
     segment_ids,
     set_status,
     status_of,
@@ -247,15 +247,9 @@ class CaseScene:
 
         To remove one says that the case has no such structure. Without a segment nothing could be accepted into it.
         """
-        node = self.annotation
-        if node is None:
-            return
-        status = SegmentStatus.COMPLETED if finished else SegmentStatus.IN_PROGRESS
-        for item in self.segments:
-            # One with the id and another name was renamed, which the engine will have something to say about.
-            if find_segment(node, item.name) is None and segment_id_of(item) not in segment_ids(node).values():
-                entry = self.terminology.get(item.name) or item.terminology
-                add_segment(node, item.name, item.color, status, entry, segment_id_of(item))
+        if self.annotation is not None:
+            status = SegmentStatus.COMPLETED if finished else SegmentStatus.IN_PROGRESS
+            add_missing_segments(self.annotation, self.segments, status, self.terminology)
 
     def settle(self) -> None:
         """The annotation is now as the engine has it."""

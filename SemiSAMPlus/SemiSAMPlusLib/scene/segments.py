@@ -41,10 +41,19 @@ def make_segmentation(
     # Masks lie where their volume lies, also under a transform.
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     put_in_study_of(volume, node)
-    for item in segments:
-        entry = (terminology or {}).get(item.name) or item.terminology
-        add_segment(node, item.name, item.color, status, entry, segment_id_of(item))
+    add_missing_segments(node, segments, status, terminology)
     return node
+
+
+def add_missing_segments(
+    node: Any, segments: Sequence[SegmentInfo], status: SegmentStatus, terminology: Mapping[str, str] | None = None
+) -> None:
+    """Give a node an empty segment for each of ``segments`` that it lacks; see ``make_segmentation``."""
+    for item in segments:
+        # One with the id and another name was renamed, which the engine will have something to say about.
+        if find_segment(node, item.name) is None and segment_id_of(item) not in segment_ids(node).values():
+            entry = (terminology or {}).get(item.name) or item.terminology
+            add_segment(node, item.name, item.color, status, entry, segment_id_of(item))
 
 
 def segment_id_of(item: SegmentInfo) -> str:

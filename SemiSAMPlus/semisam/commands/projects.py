@@ -333,7 +333,7 @@ def run_accept(arguments: argparse.Namespace, console: Console) -> int:
 
     project = Project.open(arguments.project)
     case = project.case(arguments.case)
-    # Only one earlier annotation is kept: a second slip would lose what a person has drawn.
+    # ``restore`` brings back the last one only: after a second slip that is not what a person has drawn any more.
     if case.state in FINISHED and not arguments.replace:
         raise ProjectError(
             f'The case "{case.name}" is {case.state.value} already: accept with --replace to put the proposal in the '

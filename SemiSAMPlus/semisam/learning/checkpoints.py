@@ -36,6 +36,7 @@ def save_specialist(folder: Path, network: torch.nn.Module, plan: Plan, facts: d
 
 def save_fact(folder: Path, name: str, value: Any) -> None:
     """Write one more fact beside the network that was saved last."""
+    check_training(folder.parent)
     path = folder / "specialist.json"
     write_json(path, {**json.loads(path.read_text("utf-8")), name: value})
 
