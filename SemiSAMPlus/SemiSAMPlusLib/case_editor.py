@@ -5,43 +5,26 @@ The scene changes at once, the project when the engine has answered; if it refus
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
-from .cases import CaseInfo, CaseList, SegmentInfo
-from .i18n import _
-from .pending import PendingAnnotations
+from . import annotation_keeper
+from .annotation_keeper import AnnotationKeeper, CaseCallback
+from .cases import CaseInfo
 from .process import Scheduler, Timer
 from .scene.case_scene import CaseScene, Snapshot
 from .scene.mask_files import MaskFileError
-from .scene.segments import SegmentStatus, find_segment, status_of
+from .scene.segments import SegmentStatus
 from .signals import Signal, call_safely
 from .worker_client import ErrorCallback, WorkerRequest
 from .worker_messages import WorkerError
 
-_CaseCallback = Callable[[CaseInfo], None]
 
-
-class Session(Protocol):
+class Session(annotation_keeper.Session, Protocol):
     """What is needed of ``ProjectSession``."""
 
-    cases: CaseList
-    segments: tuple[SegmentInfo, ...]
-    pending: PendingAnnotations
     cases_changed: Signal
-
-    def annotate(
-        self,
-        name: str,
-        state: str,
-        *,
-        on_done: _CaseCallback | None = None,
-        on_error: ErrorCallback | None = None,
-    ) -> WorkerRequest: ...
 
     def accept(
         self,
@@ -49,20 +32,20 @@ class Session(Protocol):
         segments: Sequence[str] | None = None,
         *,
         revision: int | None = None,
-        on_done: _CaseCallback | None = None,
+        on_done: CaseCallback | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest: ...
 
     def reject(
-        self, name: str, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
+        self, name: str, *, on_done: CaseCallback | None = None, on_error: ErrorCallback | None = None
     ) -> WorkerRequest: ...
 
     def take_back_reject(
-        self, name: str, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
+        self, name: str, *, on_done: CaseCallback | None = None, on_error: ErrorCallback | None = None
     ) -> WorkerRequest: ...
 
     def take_back(
-        self, before: CaseInfo, *, on_done: _CaseCallback | None = None, on_error: ErrorCallback | None = None
+        self, before: CaseInfo, *, on_done: CaseCallback | None = None, on_error: ErrorCallback | None = None
     ) -> WorkerRequest: ...
 
 
@@ -96,8 +79,8 @@ class CaseEditor:
         self.failed = Signal()
         # The case as it was before an accept or reject, and before an accept the annotation in the scene.
         self._undo: list[tuple[CaseInfo, Snapshot | None]] = []
-        self._under_way: Counter[str] = Counter()  # changes of ours that the engine has not answered, by case
-        self._revision: int | None = None  # of the annotation that is shown
+        self._keeper = AnnotationKeeper(session, scene)
+        self._keeper.failed.connect(self.failed.emit)
         session.cases_changed.connect(self._on_cases_changed)
 
     @property
@@ -114,13 +97,10 @@ class CaseEditor:
         case = self._session.cases.get(name)
         if case is None:
             raise KeyError(name)
-        self._keep()  # where that fails, the case before stays open
+        self._keeper.keep()  # where that fails, the case before stays open
         self.close()
-        waiting = self._waiting_mask(case)
-        self._revision = _revision(case)
         self.scene.open(case, self._session.segments, volume)
-        if waiting is not None:
-            self.scene.load_annotation(waiting)
+        self._keeper.show(case)
         self.opened.emit(name)
 
     def close(self) -> None:
@@ -136,37 +116,34 @@ class CaseEditor:
     def keep_changes(self) -> bool:
         """Send edits of the annotation to the engine, now and then; False when there are none."""
         try:
-            return self._keep()
+            return self._keeper.keep()
         except MaskFileError as error:
             self._tell(error)
             return True
 
     def keep_or_rescue(self) -> None:
         """As ``keep_changes``, for when the nodes are about to go: what the project cannot take is put elsewhere."""
-        try:
-            self._keep()
-        except MaskFileError as error:
-            self._rescue(str(error))
+        self._keeper.keep_or_rescue()
 
     def on_scene_start_close(self) -> None:
         """To be called while the scene's nodes are still there."""
         self.close()
 
-    def finish(self, on_done: _CaseCallback | None = None) -> None:
+    def finish(self, on_done: CaseCallback | None = None) -> None:
         """The annotation is done: it is learned from now on."""
         case = self._current()
         if case is not None:
             self.scene.bring_back_segments(finished=True)
             self.scene.finish_annotation()
-            self._save(case, "annotated", on_done)
+            self._keeper.save(case, "annotated", on_done)
 
-    def finish_drawn_slices(self, on_done: _CaseCallback | None = None) -> None:
+    def finish_drawn_slices(self, on_done: CaseCallback | None = None) -> None:
         """The slices on which something is drawn are done: they are learned from, and the rest is proposed."""
         case = self._current()
         if case is not None:
-            self._save(case, "in part", on_done)
+            self._keeper.save(case, "in part", on_done)
 
-    def accept(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
+    def accept(self, names: Sequence[str] | None = None, on_done: CaseCallback | None = None) -> bool:
         """Accept the proposal as it is shown, edits included; all segments or those with ``names``. False without one.
 
         The case is finished once all its segments are.
@@ -186,10 +163,10 @@ class CaseEditor:
             # The engine does the same with its files, and notes from which proposal the annotation comes.
             self._accept_in_project(case, names, on_done)
         else:
-            self._save(case, self._work(), on_done)
+            self._keeper.save(case, self._keeper.work(), on_done)
         return True
 
-    def edit_proposal(self, names: Sequence[str] | None = None, on_done: _CaseCallback | None = None) -> bool:
+    def edit_proposal(self, names: Sequence[str] | None = None, on_done: CaseCallback | None = None) -> bool:
         """Copy the proposal, or its segments ``names``, into the annotation to be corrected there. False without one.
 
         The case is in work until the annotation is finished.
@@ -203,10 +180,10 @@ class CaseEditor:
             return False
         self._undo.append((case, before))
         self.scene.reject()
-        self._save(case, "in work", on_done)
+        self._keeper.save(case, "in work", on_done)
         return True
 
-    def reject(self, on_done: _CaseCallback | None = None) -> bool:
+    def reject(self, on_done: CaseCallback | None = None) -> bool:
         """Refuse the proposal; False without one."""
         case = self._current()
         if case is None or self.scene.proposal is None:
@@ -229,7 +206,7 @@ class CaseEditor:
         """Whether a decision about the open case can be taken back."""
         return bool(self._undo)
 
-    def undo(self, on_done: _CaseCallback | None = None) -> bool:
+    def undo(self, on_done: CaseCallback | None = None) -> bool:
         """Take back the last accept, edit or reject of the open case, in the scene and in the project."""
         if not self._undo or self._current() is None:
             return False
@@ -238,7 +215,7 @@ class CaseEditor:
         restored = annotation is not None and self.scene.restore(annotation)
         if restored and before.annotation is not None:
             # What the project keeps as the annotation before may be a later one: the case may have been saved since.
-            self._save(before, before.work, on_done)
+            self._keeper.save(before, before.work, on_done)
             return True
         if restored and not any(patch.count for patch, _status in (annotation or {}).values()):
             self.scene.settle()  # else what was drawn before the decision is still to be kept
@@ -249,10 +226,10 @@ class CaseEditor:
             self._on_error(error)
 
         if annotation is None:  # a reject: an accept before it may not have been answered when it was made
-            self._ask(before.name, partial(self._session.take_back_reject, before.name), on_done, refused)
+            self._keeper.ask(before.name, partial(self._session.take_back_reject, before.name), on_done, refused)
             return True
         self._session.pending.forget(before.name)
-        self._ask(before.name, partial(self._session.take_back, before), on_done, refused)
+        self._keeper.ask(before.name, partial(self._session.take_back, before), on_done, refused)
         return True
 
     def show_newest_proposal(self) -> None:
@@ -276,11 +253,11 @@ class CaseEditor:
         """The open case as the project knows it now."""
         return None if self.name is None else self._session.cases.get(self.name)
 
-    def _accept_in_project(self, case: CaseInfo, names: Sequence[str] | None, on_done: _CaseCallback | None) -> None:
+    def _accept_in_project(self, case: CaseInfo, names: Sequence[str] | None, on_done: CaseCallback | None) -> None:
         # Should the engine die before it has accepted, the mask that the person saw is sent when it is back.
-        state = self._work()
+        state = self._keeper.work()
         try:
-            self._write(case, state)
+            self._keeper.write(case, state)
         except MaskFileError as error:
             self._tell(error)
             return
@@ -291,91 +268,12 @@ class CaseEditor:
             call_safely(on_done, answer)
 
         revision = None if case.proposal is None else case.proposal.revision
-        self._ask(case.name, partial(self._session.accept, case.name, names, revision=revision), accepted)
-
-    def _ask(
-        self,
-        name: str,
-        ask: Callable[..., WorkerRequest],
-        on_done: _CaseCallback | None,
-        on_error: ErrorCallback | None = None,
-    ) -> None:
-        """Ask for a change of a case whose annotation in the scene is as it will be."""
-        self._under_way[name] += 1
-
-        def done(case: CaseInfo) -> None:
-            self._under_way[name] -= 1
-            call_safely(on_done, case)
-
-        def failed(error: WorkerError) -> None:
-            self._under_way[name] -= 1
-            if self.name == name and not error.cancelled:
-                self.scene.unsettle()  # the project does not have it: Save has something to do
-            (on_error or self._on_error)(error)
-
-        ask(on_done=done, on_error=failed)
-
-    def _keep(self) -> bool:
-        """Send edits to the engine; whether there were any. Raises MaskFileError when the project cannot take them."""
-        case = self._current()
-        if case is None or not self.scene.annotation_changed:
-            return False
-        self.scene.bring_back_segments(case.finished)
-        taken_back = case.finished and self._work() != "annotated"
-        self._send(case, "in work" if taken_back else case.work)
-        if taken_back:  # by the editor's own Undo, which knows nothing of projects
-            text = _("{case} is in work again: Undo took back that it was finished. Finish it when it is done.")
-            self.failed.emit(WorkerError("project", text.format(case=case.name)))
-        return True
-
-    def _save(self, case: CaseInfo, state: str, on_done: _CaseCallback | None = None) -> None:
-        try:
-            self._send(case, state, on_done)
-        except MaskFileError as error:
-            self._tell(error)
-
-    def _send(self, case: CaseInfo, state: str, on_done: _CaseCallback | None = None) -> None:
-        if self._write(case, state):
-            self._ask(case.name, partial(self._session.annotate, case.name, state), on_done)
-
-    def _write(self, case: CaseInfo, state: str) -> bool:
-        """Write the annotation where it waits for the engine; False when it is gone. Raises MaskFileError."""
-        try:
-            path = self._session.pending.path(case.name, state)
-        except OSError as error:
-            text = _('Cannot write "{path}" ({reason}): put the project\'s folder back, or check its permissions.')
-            raise MaskFileError(text.format(path=error.filename, reason=error.strerror)) from error
-        return self.scene.save_annotation(path)
-
-    def _rescue(self, problem: str) -> None:
-        path = Path(tempfile.mkdtemp(prefix="semisam-rescued-")) / f"{self.name}.seg.nrrd"
-        try:
-            self.scene.save_annotation(path)
-        except MaskFileError as error:
-            text = _("The annotation of {case} is lost. {problem} {second}").format(
-                case=self.name, problem=problem, second=error
-            )
-        else:
-            text = _('The annotation of {case} could not be kept in its project, but is in "{path}". {problem}').format(
-                case=self.name, path=path, problem=problem
-            )
-        self.failed.emit(WorkerError("system", text))
+        self._keeper.ask(case.name, partial(self._session.accept, case.name, names, revision=revision), accepted)
 
     def _newest_is_shown(self, case: CaseInfo) -> bool:
         """Whether the proposal in the scene is the one in the project: a newer one may wait to be looked at."""
         shown = None if self.scene.case is None else self.scene.case.proposal
         return shown is not None and case.proposal is not None and shown.revision == case.proposal.revision
-
-    def _work(self) -> str:
-        """How far the annotation in the scene is: done once all segments are."""
-        node = self.scene.annotation
-        keys = [find_segment(node, item.name) for item in self._session.segments]
-        done = all(key is not None and status_of(node, key) is SegmentStatus.COMPLETED for key in keys)
-        return "annotated" if done else "in work"
-
-    def _waiting_mask(self, case: CaseInfo) -> Path | None:
-        """A mask of this case that the engine does not have yet; it is newer than what the project has."""
-        return next((item.path for item in self._session.pending.waiting() if item.case == case.name), None)
 
     def _on_cases_changed(self, names: Sequence[str]) -> None:
         shown, case = self.scene.case, self._current()
@@ -386,7 +284,7 @@ class CaseEditor:
             self._undo.clear()
             self.opened.emit(None)
             return
-        self._follow_annotation(case)
+        self._keeper.follow(case)
         if self._scheduler is None:
             self._follow_proposal()
         elif self._proposal_turn is None:
@@ -410,26 +308,9 @@ class CaseEditor:
         else:
             self.proposal_shown.emit(case.name)
 
-    def _follow_annotation(self, case: CaseInfo) -> None:
-        """Show an annotation that was changed from elsewhere, such as by accepting many cases at once."""
-        if _revision(case) == self._revision:
-            return
-        self._revision = _revision(case)
-        if self._under_way[case.name] or self.scene.annotation_changed:
-            return
-        try:
-            self.scene.load_annotation(None if case.annotation is None else case.annotation.path)
-            self.scene.show_progress(case)
-        except MaskFileError as error:
-            self._tell(error)
-
     def _tell(self, error: MaskFileError) -> None:
         self.failed.emit(WorkerError("volume", str(error)))
 
     def _on_error(self, error: WorkerError) -> None:
         if not error.cancelled:
             self.failed.emit(error)
-
-
-def _revision(case: CaseInfo) -> int | None:
-    return None if case.annotation is None else case.annotation.revision

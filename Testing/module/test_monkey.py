@@ -16,7 +16,7 @@ import pytest
 from small_study import make_images, make_project
 
 ACTIONS = 30
-FIRST, END = (int(number) for number in os.environ.get("SEMISAMPLUS_MONKEYS", "0:12").split(":"))
+FIRST, END = (int(number) for number in os.environ.get("SEMISAMPLUS_MONKEYS", "0:6").split(":"))
 
 
 @pytest.fixture

@@ -38,12 +38,13 @@ class Session:
         self.pending = PendingAnnotations(folder)
         self.cases_changed = Signal()
         self.asked: list[tuple[Any, ...]] = []
+        self.on_done: Any = None
         self.on_error: Any = None
 
     def annotate(self, name: str, state: str, *, on_done: Any = None, on_error: Any = None) -> None:
         self.pending.put(name, state)
         self.asked.append(("annotate", name, state))
-        self.on_error = on_error
+        self.on_done, self.on_error = on_done, on_error
 
     def accept(
         self, name: str, segments: Any = None, *, revision: int, on_done: Any = None, on_error: Any = None
@@ -327,6 +328,39 @@ def test_an_annotation_that_was_changed_from_elsewhere_is_shown(
     assert not editor.scene.annotation_changed
     session.put(dataclasses.replace(before, annotation=None))
     assert not voxels(editor.scene.annotation, "head", editor.scene.volume).any()
+
+
+def annotated_from_elsewhere(session: Session, tmp_path: Path) -> CaseInfo:
+    return dataclasses.replace(
+        session.cases.get("a"), annotation=MaskInfo(tmp_path / "theirs.seg.nrrd", 1, {}), annotation_count=1
+    )
+
+
+def test_who_draws_on_a_case_that_another_one_annotates_is_told_and_keeps_the_own_drawing(
+    editor: CaseEditor, session: Session, tmp_path: Path
+) -> None:
+    told: list[WorkerError] = []
+    editor.failed.connect(told.append)
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    session.put(annotated_from_elsewhere(session, tmp_path))
+    assert ["from elsewhere" in error.text for error in told] == [True]
+    assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
+    editor.close()
+    session.on_done(dataclasses.replace(session.cases.get("a"), annotation_count=2))
+    assert len(told) == 1, "what was told is not told again"
+
+
+@pytest.mark.parametrize(("count", "messages"), [(1, 0), (2, 1)])
+def test_who_takes_the_place_of_an_annotation_that_was_never_seen_is_told(
+    editor: CaseEditor, session: Session, count: int, messages: int
+) -> None:
+    told: list[WorkerError] = []
+    editor.failed.connect(told.append)
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.close()
+    session.on_done(dataclasses.replace(session.cases.get("a"), annotation_count=count))
+    assert len(told) == messages
+    assert all("annotations/previous" in error.text for error in told)
 
 
 def test_taking_back_an_accept_leaves_what_was_drawn_before_to_be_kept(editor: CaseEditor, session: Session) -> None:

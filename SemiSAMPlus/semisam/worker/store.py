@@ -167,6 +167,7 @@ def describe_case(project: Project, case: Case) -> dict[str, Any]:
         "image": case.image,
         "state": case.state.value,
         "confidence": case.confidence,
+        "annotation_count": case.annotation_count,
         "annotation": annotation
         and {
             "path": project.path / annotation.path,
