@@ -72,6 +72,30 @@ def test_the_first_look_is_at_a_teacher_that_has_learned_something(
     assert looks[0] > 0 and len(looks) > 15
 
 
+@pytest.mark.parametrize(("steps_a_second", "asked_from"), [(10, 30.0), (2, 50.0), (100, 20.0)])
+def test_generalists_are_asked_once_the_teacher_is_mature_or_at_half_of_the_time(
+    study: Study, monkeypatch: pytest.MonkeyPatch, steps_a_second: int, asked_from: float
+) -> None:
+    """What they made of a teacher of a hundred steps halved the Dice of short rounds (plug_and_play.md)."""
+    watched = Watched(study, monkeypatch)
+    started: list[float] = []
+    monkeypatch.setattr(watched.teaching, "_watch_teacher", lambda: None)
+    monkeypatch.setattr(watched.teaching, "_refresh_next", lambda ask: None)
+
+    def start(*_: Any) -> str:
+        started.append(budget.seconds)
+        return "generalists"
+
+    monkeypatch.setattr(watched.teaching, "_start", start)
+    budget = Budget(limit=100.0, in_steps=False)
+    schedule = Schedule(tiny_plan(warm_up=0.2), budget)
+    for _ in range(99 * steps_a_second):
+        budget.steps += 1
+        watched.teaching.after_step(schedule, 1 / steps_a_second, ask=True)
+        budget.seconds += 1 / steps_a_second
+    assert started == pytest.approx([asked_from], abs=1)
+
+
 def test_what_is_kept_of_the_growing_teacher_takes_half_of_its_memory(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,7 +163,7 @@ def test_trust_is_measured_once_for_each_annotation_whatever_stops_and_begins(
         summary, _ = run(project, framework="mean-teacher", **options)
         return summary["trust"], set(measured)
 
-    first, cases = trained(stop=_after(12))
+    first, cases = trained(stop=_after(16))
     assert cases == {"case1", "case2"} and first["random-walker"]
     assert trained() == (first, set())  # goes on
     assert trained() == (first, set())  # the next round

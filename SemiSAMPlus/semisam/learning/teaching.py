@@ -18,6 +18,7 @@ from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.second_opinion import examples
 from semisam.learning.supervision import LENDERS, GeneralistSupervision
 from semisam.learning.trust import agreement
+from semisam.learning.unlikeness import MATURE
 from semisam.learning.working import WorkingCase, WorkingSet
 from semisam.predict import predict_probabilities
 from semisam.project import Project
@@ -27,8 +28,11 @@ from semisam.specialists.plan import Plan
 _SHARE = 0.12
 # Share of the training time that encoding may take on top of it.
 _ENCODING_SHARE = 0.08
-# Share of the training time in which the trust in one generalist is measured; one annotated case is always measured.
-_MEASURING_SHARE = 0.03
+# Share of the training time in which the trust in all generalists is measured, each on one annotated case at least.
+_MEASURING_SHARE = 0.06
+# What generalists make of an immature teacher's guesses does harm (plug_and_play.md); of a round so short that it never
+# matures, the second half is left to them.
+_HALF = 0.5
 # Dice on the annotated cases at which the growing teacher is taken for the measurement of trust.
 # Not too early: a generalist that corrects only poor masks would hold back a specialist that has outgrown it.
 _IMMATURE = (0.65, 0.93)
@@ -101,6 +105,8 @@ class Teaching:
                 self._looks += 1
                 self._watch_teacher()
                 self._looking_seconds += time.monotonic() - start
+            return
+        if budget.steps < MATURE and budget.fraction < _HALF:
             return
         if self._supervision is None or ask != self._asks:
             if self._supervision is not None:  # it was for shapes alone, or the other way round
@@ -201,7 +207,7 @@ class Teaching:
             return predictions[case.name].astype(np.float32)
 
         def enough(seconds: float) -> bool:
-            return not budget.in_steps and seconds > _MEASURING_SHARE * budget.limit
+            return not budget.in_steps and seconds > _MEASURING_SHARE / len(generalists) * budget.limit
 
         supervision.measure_trust(cases, prediction, self._rng, enough, self._should_stop)
         self.measured |= notes_of(supervision.trust, generalists, revisions)
