@@ -52,6 +52,7 @@ class AnnotationKeeper:
         self._scene = scene
         self.failed = Signal()
         self._under_way: Counter[str] = Counter()  # changes of ours that the engine has not answered, by case
+        self._unanswered: set[str] = set()  # cases of which a change failed: its mask waits, and is sent again
         self._known: CaseInfo | None = None  # the open case, with the annotation that is shown or was worked on
 
     def show(self, case: CaseInfo) -> None:
@@ -112,10 +113,12 @@ class AnnotationKeeper:
 
         def done(case: CaseInfo) -> None:
             self._under_way[name] -= 1
+            self._unanswered.discard(name)
             call_safely(on_done, case)
 
         def refused(error: WorkerError) -> None:
             self._under_way[name] -= 1
+            self._unanswered.add(name)
             if self._scene.case is not None and self._scene.case.name == name and not error.cancelled:
                 self._scene.unsettle()  # the project does not have it: Save has something to do
             if on_error is not None:
@@ -139,6 +142,9 @@ class AnnotationKeeper:
         if known is not None and _revision(case) == _revision(known):
             return
         if self._under_way[case.name]:
+            return
+        if self._scene.annotation_changed and case.name in self._unanswered:
+            self._unanswered.discard(case.name)  # what had failed arrived when it was sent again
             return
         if self._scene.annotation_changed:
             self._tell_of_another(case, _(

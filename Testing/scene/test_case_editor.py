@@ -350,6 +350,19 @@ def test_who_draws_on_a_case_that_another_one_annotates_is_told_and_keeps_the_ow
     assert len(told) == 1, "what was told is not told again"
 
 
+def test_what_arrives_when_it_is_sent_again_is_not_from_elsewhere(
+    editor: CaseEditor, session: Session, tmp_path: Path
+) -> None:
+    told: list[WorkerError] = []
+    editor.failed.connect(told.append)
+    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
+    editor.keep_changes()
+    session.on_error(WorkerError("died", "The engine has ended."))
+    assert editor.scene.annotation_changed
+    session.put(annotated_from_elsewhere(session, tmp_path))
+    assert [error.kind for error in told] == ["died"]
+
+
 @pytest.mark.parametrize(("count", "messages"), [(1, 0), (2, 1)])
 def test_who_takes_the_place_of_an_annotation_that_was_never_seen_is_told(
     editor: CaseEditor, session: Session, count: int, messages: int
