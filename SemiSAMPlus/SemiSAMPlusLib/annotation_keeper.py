@@ -36,6 +36,7 @@ class Session(Protocol):
         name: str,
         state: str,
         *,
+        seen: int | None = None,
         on_done: CaseCallback | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest: ...
@@ -52,18 +53,24 @@ class AnnotationKeeper:
         self._scene = scene
         self.failed = Signal()
         self._under_way: Counter[str] = Counter()  # changes of ours that the engine has not answered, by case
-        self._unanswered: set[str] = set()  # cases of which a change failed: its mask waits, and is sent again
-        self._known: CaseInfo | None = None  # the open case, with the annotation that is shown or was worked on
+        self._revision: int | None = None  # of the open case's annotation in the project
+        self._seen = 0  # of the annotation that what is in the scene began with; 0 for none
 
     def show(self, case: CaseInfo) -> None:
         """The scene shows ``case`` now: what was drawn and the engine does not have yet is newer than the project's.
 
         Raises MaskFileError when that cannot be read.
         """
-        self._known = case
+        self._revision = _revision(case)
+        self._seen = self._revision or 0
         waiting = next((item.path for item in self._session.pending.waiting() if item.case == case.name), None)
         if waiting is not None:
             self._scene.load_annotation(waiting)
+
+    @property
+    def seen(self) -> int:
+        """The revision of the annotation that what is in the scene began with; 0 for none."""
+        return self._seen
 
     def keep(self) -> bool:
         """Send edits to the engine; whether there were any. Raises MaskFileError when the project cannot take them."""
@@ -113,12 +120,10 @@ class AnnotationKeeper:
 
         def done(case: CaseInfo) -> None:
             self._under_way[name] -= 1
-            self._unanswered.discard(name)
             call_safely(on_done, case)
 
         def refused(error: WorkerError) -> None:
             self._under_way[name] -= 1
-            self._unanswered.add(name)
             if self._scene.case is not None and self._scene.case.name == name and not error.cancelled:
                 self._scene.unsettle()  # the project does not have it: Save has something to do
             if on_error is not None:
@@ -136,46 +141,23 @@ class AnnotationKeeper:
         return "annotated" if done else "in work"
 
     def follow(self, case: CaseInfo) -> None:
-        """Show an annotation that was changed from elsewhere, such as by accepting many cases at once. A person's
-        edits stay, and the person is told."""
-        known, self._known = self._known, case
-        if known is not None and _revision(case) == _revision(known):
+        """Show an annotation that was changed from elsewhere, such as by accepting many cases at once."""
+        if _revision(case) == self._revision:
             return
-        if self._under_way[case.name]:
-            return
-        if self._scene.annotation_changed and case.name in self._unanswered:
-            self._unanswered.discard(case.name)  # what had failed arrived when it was sent again
-            return
-        if self._scene.annotation_changed:
-            self._tell_of_another(case, _(
-                "The annotation of {case} was changed from elsewhere while you work on it. You see your own; once it "
-                "is saved, the other one is kept in the folder annotations/previous of the project."
-            ))  # fmt: skip
+        self._revision = _revision(case)
+        if self._under_way[case.name] or self._scene.annotation_changed:
             return
         try:
             self._scene.load_annotation(None if case.annotation is None else case.annotation.path)
             self._scene.show_progress(case)
         except MaskFileError as error:
             self.failed.emit(WorkerError("volume", str(error)))
+        else:
+            self._seen = self._revision or 0
 
     def _send(self, case: CaseInfo, state: str, on_done: CaseCallback | None = None) -> None:
-        if not self.write(case, state):
-            return
-        seen = case if self._known is None else self._known
-        expected = seen.annotation_count + self._under_way[case.name] + 1
-
-        def saved(answer: CaseInfo) -> None:
-            if answer.annotation_count > expected:
-                self._tell_of_another(answer, _(
-                    "{case} was annotated from elsewhere, too, while it was open here: your annotation took the place "
-                    "of the other one, which is kept in the folder annotations/previous of the project."
-                ))  # fmt: skip
-            call_safely(on_done, answer)
-
-        self.ask(case.name, partial(self._session.annotate, case.name, state), saved)
-
-    def _tell_of_another(self, case: CaseInfo, text: str) -> None:
-        self.failed.emit(WorkerError("project", text.format(case=case.name)))
+        if self.write(case, state):
+            self.ask(case.name, partial(self._session.annotate, case.name, state, seen=self.seen), on_done)
 
     def _rescue(self, problem: str) -> None:
         name = None if self._scene.case is None else self._scene.case.name

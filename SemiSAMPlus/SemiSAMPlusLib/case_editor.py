@@ -32,6 +32,7 @@ class Session(annotation_keeper.Session, Protocol):
         segments: Sequence[str] | None = None,
         *,
         revision: int | None = None,
+        seen: int | None = None,
         on_done: CaseCallback | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest: ...
@@ -268,7 +269,8 @@ class CaseEditor:
             call_safely(on_done, answer)
 
         revision = None if case.proposal is None else case.proposal.revision
-        self._keeper.ask(case.name, partial(self._session.accept, case.name, names, revision=revision), accepted)
+        accept = partial(self._session.accept, case.name, names, revision=revision, seen=self._keeper.seen)
+        self._keeper.ask(case.name, accept, accepted)
 
     def _newest_is_shown(self, case: CaseInfo) -> bool:
         """Whether the proposal in the scene is the one in the project: a newer one may wait to be looked at."""

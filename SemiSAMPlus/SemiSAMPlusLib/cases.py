@@ -66,8 +66,7 @@ class MaskInfo:
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """One case. ``state`` is one of new, in work, annotated, proposed, accepted, rejected; ``confidence`` 0 to 1;
-    ``annotation_count`` how often an annotation of it was written."""
+    """One case. ``state`` is one of new, in work, annotated, proposed, accepted, rejected; ``confidence`` 0 to 1."""
 
     name: str
     image: Path
@@ -75,7 +74,6 @@ class CaseInfo:
     confidence: float | None = None
     annotation: MaskInfo | None = None
     proposal: MaskInfo | None = None
-    annotation_count: int = 0
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CaseInfo:
@@ -88,7 +86,6 @@ class CaseInfo:
             None if confidence is None else float(confidence),
             MaskInfo.from_dict(data.get("annotation")),
             MaskInfo.from_dict(data.get("proposal")),
-            int(data["annotation_count"]),
         )
 
     @property

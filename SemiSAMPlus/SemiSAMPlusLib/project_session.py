@@ -277,6 +277,7 @@ class ProjectSession:
         name: str,
         state: str,
         *,
+        seen: int | None = None,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
@@ -284,22 +285,26 @@ class ProjectSession:
 
         state  "annotated"; "in work" for half-done work, which is not learned from; or "in part" for work of which the
                slices with something drawn on them are done, and learned from
+        seen   revision of the annotation that the mask began with, 0 for none: if somebody else has written another one
+               since, the user is told
 
         Raises OSError when there is no such file.
         """
-        return self._send_pending(self.pending.put(name, state), on_done, on_error)
+        return self._send_pending(self.pending.put(name, state), on_done, on_error, seen)
 
     def _send_pending(
         self,
         pending: PendingAnnotation,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
+        seen: int | None = None,
     ) -> WorkerRequest:
         def taken(answer: Event) -> None:
             self.pending.taken(pending)  # also when the project was closed meanwhile
             case = self._take_case(answer)
             if case is None:
                 return
+            self._tell_of_others(answer, case)
             call_safely(on_done, case)
             if pending.state == "in part" and not case.teaches:
                 text = _("Nothing can be learned from {case} yet: draw the structures on a slice, in full.")
@@ -310,7 +315,7 @@ class ProjectSession:
             missed = self.pending.is_current(pending)
             (on_error or self.failed.emit)(error if missed else WorkerError("cancelled", error.text))
 
-        fields: dict[str, Any] = {"case": pending.case, "path": pending.path, "author": self.author}
+        fields: dict[str, Any] = {"case": pending.case, "path": pending.path, "author": self.author, "seen": seen}
         if pending.state == "in part":
             fields["unknown"] = "slices"
         else:
@@ -329,13 +334,14 @@ class ProjectSession:
         segments: Sequence[str] | None = None,
         *,
         revision: int | None = None,
+        seen: int | None = None,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
         """Make the proposal the annotation; with ``segments`` (names) only those. Another proposal than the one of
-        ``revision``, which the user saw, is refused."""
+        ``revision``, which the user saw, is refused. ``seen`` as for ``annotate``."""
         chosen = None if segments is None else list(segments)
-        fields = {"case": name, "author": self.author, "segments": chosen, "revision": revision}
+        fields = {"case": name, "author": self.author, "segments": chosen, "revision": revision, "seen": seen}
         return self._change("accept", fields, on_done, on_error)
 
     def reject(
@@ -440,6 +446,7 @@ class ProjectSession:
         def done(answer: Event) -> None:
             case = self._take_case(answer)
             if case is not None:
+                self._tell_of_others(answer, case)
                 call_safely(on_done, case)
 
         return self._ask(name, fields, on_done=done, on_error=on_error)
@@ -453,6 +460,14 @@ class ProjectSession:
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
         return self.client.request(name, fields, on_done=on_done, on_error=on_error or self.failed.emit)
+
+    def _tell_of_others(self, answer: Event, case: CaseInfo) -> None:
+        if answer.get("replaced_unseen"):
+            text = _(
+                "{case} was annotated from elsewhere, too, while it was open here: your annotation took the place of "
+                "the other one, which is kept in the folder annotations/previous of the project."
+            )
+            self.failed.emit(WorkerError("project", text.format(case=case.name)))
 
     def _take_case(self, answer: Event) -> CaseInfo | None:
         if self.state is SessionState.CLOSED:

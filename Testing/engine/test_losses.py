@@ -81,13 +81,13 @@ def test_segmentation_loss_ignores_voxels_of_weight_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mixing", "meant"),
+    ("name", "chosen", "meant"),
     [
-        ("auto", False, "supervised"),
-        ("auto", True, "copy-paste"),
-        ("mean-teacher", False, "mean-teacher"),
-        ("supervised", True, "supervised"),
+        ("auto", None, "supervised"),
+        ("auto", "copy-paste", "copy-paste"),
+        ("mean-teacher", None, "mean-teacher"),
+        ("supervised", "copy-paste", "supervised"),
     ],
 )
-def test_auto_learns_from_annotated_cases_at_first(name: str, mixing: bool, meant: str) -> None:
-    assert resolve_framework(name, mixing) == meant
+def test_auto_learns_from_annotated_cases_at_first(name: str, chosen: str | None, meant: str) -> None:
+    assert resolve_framework(name, chosen) == meant

@@ -72,14 +72,18 @@ def test_the_first_look_is_at_a_teacher_that_has_learned_something(
     assert looks[0] > 0 and len(looks) > 15
 
 
-@pytest.mark.parametrize(("steps_a_second", "asked_from"), [(10, 30.0), (2, 50.0), (100, 20.0)])
+@pytest.mark.parametrize(
+    ("steps_a_second", "ask", "goes_on", "asked_from"),
+    [(10, True, False, 30), (2, True, False, 50), (100, True, False, 20), (2, False, False, 20), (2, True, True, 20)],
+)
 def test_generalists_are_asked_once_the_teacher_is_mature_or_at_half_of_the_time(
-    study: Study, monkeypatch: pytest.MonkeyPatch, steps_a_second: int, asked_from: float
+    study: Study, monkeypatch: pytest.MonkeyPatch, steps_a_second: int, ask: bool, goes_on: bool, asked_from: float
 ) -> None:
     """What they made of a teacher of a hundred steps halved the Dice of short rounds (plug_and_play.md)."""
     watched = Watched(study, monkeypatch)
     started: list[float] = []
-    monkeypatch.setattr(watched.teaching, "_watch_teacher", lambda: None)
+    looks: list[float] = []
+    monkeypatch.setattr(watched.teaching, "_watch_teacher", lambda: looks.append(budget.seconds))
     monkeypatch.setattr(watched.teaching, "_refresh_next", lambda ask: None)
 
     def start(*_: Any) -> str:
@@ -87,13 +91,15 @@ def test_generalists_are_asked_once_the_teacher_is_mature_or_at_half_of_the_time
         return "generalists"
 
     monkeypatch.setattr(watched.teaching, "_start", start)
+    watched.teaching.goes_on = goes_on
     budget = Budget(limit=100.0, in_steps=False)
     schedule = Schedule(tiny_plan(warm_up=0.2), budget)
     for _ in range(99 * steps_a_second):
         budget.steps += 1
-        watched.teaching.after_step(schedule, 1 / steps_a_second, ask=True)
+        watched.teaching.after_step(schedule, 1 / steps_a_second, ask)
         budget.seconds += 1 / steps_a_second
     assert started == pytest.approx([asked_from], abs=1)
+    assert looks[-1] == pytest.approx(asked_from, abs=2), "until then the growing teacher is looked at"
 
 
 def test_what_is_kept_of_the_growing_teacher_takes_half_of_its_memory(

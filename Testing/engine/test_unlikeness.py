@@ -60,9 +60,18 @@ def test_looking_ends_when_its_time_is_used_up_but_not_before_there_is_something
     assert len(made) == 5
 
 
-@pytest.mark.parametrize("unlike", [False, True])
+@pytest.mark.parametrize(
+    ("unlike", "versed", "framework", "begins"),
+    [
+        (False, 1000, "supervised", 48),
+        (True, 1000, "copy-paste", 24),
+        (False, 4, "mean-teacher", 17),
+        (True, 4, "copy-paste", 17),
+        (False, 20, "mean-teacher", 20),
+    ],
+)
 def test_a_round_decides_once_and_keeps_to_it_when_it_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unlike: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unlike: bool, versed: int, framework: str, begins: int
 ) -> None:
     asked: list[int] = []
 
@@ -72,6 +81,7 @@ def test_a_round_decides_once_and_keeps_to_it_when_it_is_stopped(
 
     monkeypatch.setattr(loop, "cases_are_unlike", scripted)
     monkeypatch.setattr(loop, "MATURE", 1)
+    monkeypatch.setattr(loop, "VERSED", versed)
     project = make_study(tmp_path / "study", cases=6).make_project(("case1", "case2", "case3"))
     small_plan(project)
     stopping = [False] * 36 + [True] * 2
@@ -80,9 +90,10 @@ def test_a_round_decides_once_and_keeps_to_it_when_it_is_stopped(
     summary = _train(project, lambda: False)
     assert summary["finished"] and len(asked) == 1 and asked[0] > 0
     facts = json.loads((project.models_dir / "specialist.json").read_text())
-    assert facts["framework"] == ("copy-paste" if unlike else "supervised")
-    losses = {key for line in read_history(project.log_dir / "history.jsonl") for key in line}
-    assert ("loss_consistency" in losses) == unlike
+    assert facts["framework"] == framework
+    history = read_history(project.log_dir / "history.jsonl")
+    mixed = {line["step"] for line in history if "loss_consistency" in line}
+    assert mixed == {line["step"] for line in history if line["step"] > begins}
 
 
 def test_who_was_stopped_while_looking_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +110,7 @@ def test_who_was_stopped_while_looking_looks_again(tmp_path: Path, monkeypatch: 
     project = make_study(tmp_path / "study", cases=6).make_project(("case1", "case2", "case3"))
     small_plan(project)
     assert not _train(project, lambda: bool(looked))["finished"]
-    assert looked == [1, 1] and json.loads((project.models_dir / "training.json").read_text())["mixing"] is None
+    assert looked == [1, 1] and json.loads((project.models_dir / "training.json").read_text())["chosen"] is None
     assert _train(project, lambda: False)["finished"]
     assert looked[2:] == [1, 3]
 

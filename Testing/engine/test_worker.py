@@ -208,6 +208,14 @@ def test_annotations_arrive_and_go_through_the_worker(client: WorkerClient, path
     assert answer["case"]["annotation"]["provenance"]["author"] == "Jo"
     assert Project.open(path).annotation("b").voxels.sum() == mask.sum()
     assert client.ask("annotation-changed", case="b")["event"] == "done"
+    own = client.ask("annotation-changed", case="b", path=file, seen=0)
+    assert not own["replaced_unseen"], "what came through this worker is nobody else's"
+    Project.open(path).set_annotation("b", Volume(mask, GRID), author="Mo", source="another window")
+    theirs = client.ask("case", case="b")["case"]["annotation"]["revision"]
+    assert not client.ask("annotation-changed", case="b", path=file, seen=theirs)["replaced_unseen"]
+    Project.open(path).set_annotation("b", Volume(mask, GRID), author="Mo", source="another window")
+    assert client.ask("annotation-changed", case="b", path=file, seen=theirs)["replaced_unseen"]
+    assert not client.ask("annotation-changed", case="b", path=file, seen=theirs)["replaced_unseen"], "once"
     assert client.ask("remove-annotation", case="b")["case"]["state"] == "new"
     assert client.ask("restore-annotation", case="b")["case"]["state"] == "annotated"
     assert client.ask("remove-annotation", case="b")["case"]["annotation"] is None

@@ -38,16 +38,18 @@ class Session:
         self.pending = PendingAnnotations(folder)
         self.cases_changed = Signal()
         self.asked: list[tuple[Any, ...]] = []
-        self.on_done: Any = None
+        self.seen: int | None = None
         self.on_error: Any = None
 
-    def annotate(self, name: str, state: str, *, on_done: Any = None, on_error: Any = None) -> None:
+    def annotate(
+        self, name: str, state: str, *, seen: int | None = None, on_done: Any = None, on_error: Any = None
+    ) -> None:
         self.pending.put(name, state)
         self.asked.append(("annotate", name, state))
-        self.on_done, self.on_error = on_done, on_error
+        self.seen, self.on_error = seen, on_error
 
     def accept(
-        self, name: str, segments: Any = None, *, revision: int, on_done: Any = None, on_error: Any = None
+        self, name: str, segments: Any = None, *, revision: int, seen: int, on_done: Any = None, on_error: Any = None
     ) -> None:
         assert revision == self.cases.get(name).proposal.revision
         self.asked.append(("accept", name, segments))
@@ -330,50 +332,24 @@ def test_an_annotation_that_was_changed_from_elsewhere_is_shown(
     assert not voxels(editor.scene.annotation, "head", editor.scene.volume).any()
 
 
-def annotated_from_elsewhere(session: Session, tmp_path: Path) -> CaseInfo:
-    return dataclasses.replace(
-        session.cases.get("a"), annotation=MaskInfo(tmp_path / "theirs.seg.nrrd", 1, {}), annotation_count=1
-    )
-
-
-def test_who_draws_on_a_case_that_another_one_annotates_is_told_and_keeps_the_own_drawing(
+def test_what_is_sent_tells_which_annotation_it_began_with(
     editor: CaseEditor, session: Session, tmp_path: Path
 ) -> None:
-    told: list[WorkerError] = []
-    editor.failed.connect(told.append)
+    path = tmp_path / "theirs.seg.nrrd"
     paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
-    session.put(annotated_from_elsewhere(session, tmp_path))
-    assert ["from elsewhere" in error.text for error in told] == [True]
-    assert voxels(editor.scene.annotation, "head", editor.scene.volume)[BOX].all()
+    editor.scene.save_annotation(path)
+    editor.finish()
+    assert session.seen == 0
+    theirs = dataclasses.replace(session.cases.get("a"), annotation=MaskInfo(path, 7, {}))
     editor.close()
-    session.on_done(dataclasses.replace(session.cases.get("a"), annotation_count=2))
-    assert len(told) == 1, "what was told is not told again"
-
-
-def test_what_arrives_when_it_is_sent_again_is_not_from_elsewhere(
-    editor: CaseEditor, session: Session, tmp_path: Path
-) -> None:
-    told: list[WorkerError] = []
-    editor.failed.connect(told.append)
+    session.put(theirs)
+    editor.open("a")
     paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
     editor.keep_changes()
-    session.on_error(WorkerError("died", "The engine has ended."))
-    assert editor.scene.annotation_changed
-    session.put(annotated_from_elsewhere(session, tmp_path))
-    assert [error.kind for error in told] == ["died"]
-
-
-@pytest.mark.parametrize(("count", "messages"), [(1, 0), (2, 1)])
-def test_who_takes_the_place_of_an_annotation_that_was_never_seen_is_told(
-    editor: CaseEditor, session: Session, count: int, messages: int
-) -> None:
-    told: list[WorkerError] = []
-    editor.failed.connect(told.append)
-    paint(editor.scene.annotation, "head", BOX, editor.scene.volume)
-    editor.close()
-    session.on_done(dataclasses.replace(session.cases.get("a"), annotation_count=count))
-    assert len(told) == messages
-    assert all("annotations/previous" in error.text for error in told)
+    assert session.seen == 7
+    session.put(dataclasses.replace(theirs, annotation=MaskInfo(path, 8, {})))
+    editor.finish()
+    assert session.seen == 7, "the eighth is not in the scene"
 
 
 def test_taking_back_an_accept_leaves_what_was_drawn_before_to_be_kept(editor: CaseEditor, session: Session) -> None:

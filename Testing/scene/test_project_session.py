@@ -28,7 +28,6 @@ def case(name: str, state: str = "new", confidence: float | None = None, revisio
         "name": name,
         "image": f"/images/{name}.nii.gz",
         "state": state,
-        "annotation_count": 0,
         "confidence": confidence,
         "annotation": annotation if state in ("annotated", "accepted", "in work") else None,
         "proposal": None,

@@ -32,7 +32,7 @@ from semisam.learning.schedule import Schedule
 from semisam.learning.second_opinion import SecondOpinion
 from semisam.learning.starting import choose_budget, choose_plan, keep_specialist
 from semisam.learning.teaching import Teaching
-from semisam.learning.unlikeness import FEW, LOOKED_AT, MATURE, cases_are_unlike
+from semisam.learning.unlikeness import FEW, LOOKED_AT, MATURE, VERSED, cases_are_unlike
 from semisam.learning.whereabouts import Whereabouts
 from semisam.learning.working import WorkingSet
 from semisam.predict import Specialist, predict_probabilities, write_proposals
@@ -48,9 +48,9 @@ _LOG_SECONDS, _LOG_STEPS = 2.0, 10
 _CHECKPOINT_SECONDS, _CHECKPOINT_STEPS = 30.0, 200
 # How often new annotations are looked for.
 _LOOK_SECONDS, _LOOK_STEPS = 2.0, 10
-# Part of the budget after which "auto" goes on with unannotated cases, too, if at all, and the part that it may take to
-# find out whether they are unlike the annotated ones.
-_DECIDE, _DECIDING_SHARE = 0.5, 0.02
+# Part of the budget after which "auto" goes on with unannotated cases, too, if at all; with a specialist that is versed
+# by then; and the part that it may take to find out whether they are unlike the annotated ones.
+_DECIDE, _DECIDE_VERSED, _DECIDING_SHARE = 0.5, 0.35, 0.02
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class _Round:
             keep_specialist(project, self._say)
         self.budget, self.round = choose_budget(state, options.minutes, options.steps, self._say)
         self.origin = "" if state is None else str(state.get("origin", ""))  # the imported model, in words
-        # Whether this round of "auto" mixes in unannotated cases; None until that is decided.
-        self.mixing: bool | None = None if state is None or state["finished"] else state.get("mixing")
+        # The framework that this round of "auto" goes on with; None until that is decided.
+        self.chosen: str | None = None if state is None or state["finished"] else state.get("chosen")
         self.schedule = Schedule(self.plan, self.budget)
         # With a budget in steps nothing depends on a clock, and another number of threads adds in another order.
         adapts = self.plan.device == "cpu" and not self.budget.in_steps
@@ -147,6 +147,7 @@ class _Round:
             should_stop,
         )
         self.teaching.measured = {} if state is None else state.get("measured", {})
+        self.teaching.goes_on = self.round > 0
         self.agreement: float | None = None if state is None else state.get("agreement")  # of the proposals before
         self.history = History(project.log_dir / "history.jsonl", fresh=state is None)
         self.proposed_first = state is not None and (bool(state["proposed_first"]) or self.round > 0)
@@ -247,7 +248,7 @@ class _Round:
 
     @property
     def _framework_name(self) -> str:
-        return resolve_framework(self.options.framework, bool(self.mixing))
+        return resolve_framework(self.options.framework, self.chosen)
 
     @property
     def _alone(self) -> bool:
@@ -257,20 +258,25 @@ class _Round:
 
     def _decide(self) -> None:
         """Once in a round of "auto": with few annotated cases it goes on with unannotated ones, too, when it knows
-        enough to guess their masks; with more, at half of the budget, if they are unlike the annotated ones."""
-        if self.mixing is not None or self.options.framework != AUTO or not self.working.unannotated:
+        enough to guess their masks; with more, at half of the budget, if they are unlike the annotated ones; and
+        earlier, when annotated cases alone hold nothing new any more."""
+        if self.chosen is not None or self.options.framework != AUTO or not self.working.unannotated:
             return
-        few, half = len(self.working.annotated) <= FEW, self.budget.fraction >= _DECIDE
-        if few and not self.schedule.warming_up and (half or self.budget.steps >= MATURE):
-            self.mixing = True
-            self._say(f"Going on with {self._framework_name}: learning from unannotated cases, too.")
-        elif half:
+        steps, fraction = self.budget.steps, self.budget.fraction
+        versed = steps >= VERSED and fraction >= _DECIDE_VERSED
+        if len(self.working.annotated) <= FEW:
+            if self.schedule.warming_up or (fraction < _DECIDE and steps < MATURE):
+                return
+            self.chosen = "copy-paste"
+        elif fraction >= _DECIDE or versed:
             unlike = self._cases_are_unlike()
-            self.mixing = None if self.should_stop() else unlike  # who was stopped while looking, looks again
-            if self.mixing:
-                self._say(
-                    f"Some unannotated cases are unlike the annotated ones: going on with {self._framework_name}."
-                )
+            if self.should_stop():  # who was stopped while looking, looks again
+                return
+            self.chosen = "copy-paste" if unlike else "mean-teacher" if versed else "supervised"
+            if unlike:
+                self._say("Some unannotated cases are unlike the annotated ones.")
+        if self._framework.uses_unlabelled:
+            self._say(f"Going on with {self.chosen}: learning from unannotated cases, too.")
 
     def _cases_are_unlike(self) -> bool:
         if self.budget.steps < MATURE:
@@ -391,7 +397,7 @@ class _Round:
             "steps": self.budget.steps,
             "seconds": self.budget.seconds,
             "proposed_first": self.proposed_first,
-            "mixing": self.mixing,
+            "chosen": self.chosen,
             "origin": self.origin,
             "measured": self.teaching.measured,
             "agreement": self.agreement,

@@ -28,8 +28,9 @@ from semisam.specialists.plan import Plan
 _SHARE = 0.12
 # Share of the training time that encoding may take on top of it.
 _ENCODING_SHARE = 0.08
-# Share of the training time in which the trust in all generalists is measured, each on one annotated case at least.
-_MEASURING_SHARE = 0.06
+# Share of the training time in which the trust in one generalist is measured, and in all of them; each is measured on
+# one annotated case at least.
+_MEASURING_SHARE, _MEASURING_SHARE_OF_ALL = 0.03, 0.06
 # What generalists make of an immature teacher's guesses does harm (plug_and_play.md); of a round so short that it never
 # matures, the second half is left to them.
 _HALF = 0.5
@@ -65,6 +66,7 @@ class Teaching:
         self.pseudo_labels: dict[str, PseudoLabel] = {}
         self.shapes: dict[str, Shape] = {}
         self.measured: dict[str, Any] = {}  # of the generalists, for the checkpoint
+        self.goes_on = False  # whether the round began with the specialist of an earlier one
         self._project = project
         self._plan = plan
         self._working = working
@@ -97,7 +99,7 @@ class Teaching:
             return
         self._step_seconds += seconds
         budget = schedule.budget
-        if schedule.warming_up:
+        if schedule.warming_up or (ask and not self._is_mature(budget)):
             # An untrained teacher has nothing to show: the first look is after a part of the warm-up.
             due = budget.fraction / schedule.warm_up * _LOOKS >= self._looks + 1
             if due and (budget.in_steps or self._looking_seconds <= _LOOKING_SHARE * self._step_seconds):
@@ -105,8 +107,6 @@ class Teaching:
                 self._looks += 1
                 self._watch_teacher()
                 self._looking_seconds += time.monotonic() - start
-            return
-        if budget.steps < MATURE and budget.fraction < _HALF:
             return
         if self._supervision is None or ask != self._asks:
             if self._supervision is not None:  # it was for shapes alone, or the other way round
@@ -207,13 +207,17 @@ class Teaching:
             return predictions[case.name].astype(np.float32)
 
         def enough(seconds: float) -> bool:
-            return not budget.in_steps and seconds > _MEASURING_SHARE / len(generalists) * budget.limit
+            share = min(_MEASURING_SHARE, _MEASURING_SHARE_OF_ALL / len(generalists))
+            return not budget.in_steps and seconds > share * budget.limit
 
         supervision.measure_trust(cases, prediction, self._rng, enough, self._should_stop)
         self.measured |= notes_of(supervision.trust, generalists, revisions)
         for name in self._names:
             self._say(f"Trust in {name}: {_in_words(self._plan.segments, supervision.trust.of(name))}")
         return supervision
+
+    def _is_mature(self, budget: Budget) -> bool:
+        return self.goes_on or budget.steps >= MATURE or budget.fraction >= _HALF
 
     def _affordable(self) -> bool:
         # What registering for shapes alone has cost does not keep the other generalists waiting.

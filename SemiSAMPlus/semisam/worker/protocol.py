@@ -221,6 +221,7 @@ def _id(value: Any) -> RequestId:
 _PATH = "a path in full (not relative to a folder)"
 _CASE = Field("case", "the name of a case", _text, required=True)
 _AUTHOR = Field("author", "a name", _text)
+_SEEN = Field("seen", "a whole number from 0", _natural)
 _SEGMENTS = Field("segments", "a list of {value, name, color, terminology}", _list_of(_segment, 1), required=True)
 _SUBJECT = (
     Field("image", _PATH, _path),
@@ -288,6 +289,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         _AUTHOR,
         Field("state", '"annotated" or "in work"', _one_of("annotated", "in work")),
         Field("unknown", '"slices" or the value of unknown voxels', _text),
+        _SEEN,
     ),
     "remove-annotation": (_CASE,),
     "restore-annotation": (_CASE, _AUTHOR),
@@ -303,6 +305,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         _AUTHOR,
         Field("segments", "a list of names of segments", _list_of(_text, 1)),
         Field("revision", "a whole number from 0", _natural),
+        _SEEN,
     ),
     "reject": (_CASE, _AUTHOR),
     "take-back-reject": (_CASE,),

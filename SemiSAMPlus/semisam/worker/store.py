@@ -14,6 +14,8 @@ from semisam.worker.protocol import Request
 if TYPE_CHECKING:
     from semisam.project import Case, Project
 
+_WRITE_ANNOTATIONS = ("annotation-changed", "accept")
+
 
 class Store:
     """Serves one request at a time, from one thread."""
@@ -21,6 +23,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._project: Project | None = None
+        self._own: dict[str, int] = {}  # the revision of the annotation that was written last through us, by case
         self._served: dict[str, Callable[[Project, Request], dict[str, Any]]] = {
             "case": self._case,
             "annotation-changed": self._annotation_changed,
@@ -94,8 +97,21 @@ class Store:
     def serve(self, request: Request) -> dict[str, Any]:
         """Do what ``request`` wants; the fields of its ``done`` event. Raises SemiSAMError and OSError."""
         project = self._current()
+        unseen = self._is_unseen(project, request)
         answer = self._served[request.name](project, request)
+        if request.name in _WRITE_ANNOTATIONS:
+            annotation = project.case(request["case"]).annotation
+            self._own[request["case"]] = 0 if annotation is None else annotation.revision
+            answer["replaced_unseen"] = unseen
         return {"revision": project.revision, **answer}
+
+    def _is_unseen(self, project: Project, request: Request) -> bool:
+        """Whether somebody else has annotated the case since the annotation that the person began with."""
+        seen = request["seen"] if request.name in _WRITE_ANNOTATIONS else None
+        case = project.cases.get(request["case"]) if seen is not None else None
+        if seen is None or case is None or case.annotation is None:
+            return False
+        return case.annotation.revision > seen and case.annotation.revision != self._own.get(case.name)
 
     def _current(self) -> Project:
         if self._project is None:
@@ -167,7 +183,6 @@ def describe_case(project: Project, case: Case) -> dict[str, Any]:
         "image": case.image,
         "state": case.state.value,
         "confidence": case.confidence,
-        "annotation_count": case.annotation_count,
         "annotation": annotation
         and {
             "path": project.path / annotation.path,

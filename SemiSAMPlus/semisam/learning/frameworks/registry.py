@@ -29,14 +29,14 @@ def check_framework(name: str) -> None:
         raise UsageError(f'Unknown framework "{name}": choose one of auto, {", ".join(FRAMEWORKS)}.')
 
 
-def resolve_framework(name: str, mixing: bool = False) -> str:
+def resolve_framework(name: str, chosen: str | None = None) -> str:
     """The framework that ``name`` means.
 
-    mixing  whether a round of "auto" learns from unannotated cases, too, by now (see ``unlikeness.py``)
+    chosen  what a round of "auto" goes on with, once that is decided (see ``unlikeness.py``)
     """
     if name != AUTO:
         return name
-    return "copy-paste" if mixing else "supervised"
+    return chosen or "supervised"
 
 
 def make_framework(name: str, setting: Setting) -> Framework:
