@@ -257,9 +257,11 @@ class _Round:
         return self.schedule.warming_up or not wanted
 
     def _decide(self) -> None:
-        """Once in a round of "auto": with few annotated cases it goes on with unannotated ones, too, when it knows
-        enough to guess their masks; with more, at half of the budget, if they are unlike the annotated ones; and
-        earlier, when annotated cases alone hold nothing new any more."""
+        """Once in a round of "auto", at half of the budget or earlier: which framework it goes on with.
+
+        With few annotated cases it mixes in unannotated ones as soon as it can guess their masks; with more, when they
+        are unlike the annotated ones; and with many steps behind it the teacher's word on them teaches something.
+        """
         if self.chosen is not None or self.options.framework != AUTO or not self.working.unannotated:
             return
         steps, fraction = self.budget.steps, self.budget.fraction
@@ -267,7 +269,7 @@ class _Round:
         if len(self.working.annotated) <= FEW:
             if self.schedule.warming_up or (fraction < _DECIDE and steps < MATURE):
                 return
-            self.chosen = "copy-paste"
+            self.chosen = "copy-paste" if steps >= MATURE else "supervised"
         elif fraction >= _DECIDE or versed:
             unlike = self._cases_are_unlike()
             if self.should_stop():  # who was stopped while looking, looks again
