@@ -62,7 +62,7 @@ def proposals(project: Project) -> dict[str, bytes]:
 def test_a_round_ends_in_a_proposal_for_every_unannotated_case(study: Study) -> None:
     project = study.make_project()
     small_plan(project)
-    summary, events = run(project, steps=60)
+    summary, events = run(project, steps=60, framework="copy-paste")
     project.reload()
     assert summary["finished"] and summary["steps"] == 60
     for name in ("case3", "case4"):
@@ -274,7 +274,7 @@ def test_the_generalist_moves_the_student(study: Study, tmp_path: Path) -> None:
     for generalist, weight in (("random-walker", 1.0), ("random-walker", 0.0), ("none", 1.0)):
         project = make_study(tmp_path / f"{generalist}{weight}").make_project()
         small_plan(project, generalist_weight=weight)
-        summary, _ = run(project, generalist=generalist, steps=60)
+        summary, _ = run(project, generalist=generalist, steps=60, framework="copy-paste")
         outcomes.append(weights(project))
         if weight:
             assert (summary["trust"] != {}) == (generalist != "none")
