@@ -224,7 +224,8 @@ def test_what_is_hidden_in_unknown_voxels_changes_nothing(study, tmp_path):
         voxels = np.where(scribbles == 9, filler, scribbles).astype(np.uint8)
         geometry = project.image_geometry("case1")
         project.set_annotation("case1", Volume(voxels, geometry), author="t", source="s", known=scribbles != 9)
-        assert main(["train", str(project.path), "--steps", "6", "--seed", "1", "--generalist", "none"]) == 0
+        options = ["--steps", "6", "--seed", "1", "--framework", "copy-paste", "--generalist", "none"]
+        assert main(["train", str(project.path), *options]) == 0
         from safetensors.torch import load_file
 
         name = json.loads((project.models_dir / "specialist.json").read_text())["weights"]

@@ -44,8 +44,10 @@ def small_plan(project: Project, **changes: object) -> None:
 
 
 def run(project: Project, stop: Callable[[], bool] = lambda: False, **options: Any) -> tuple[dict[str, Any], list[Any]]:
+    # "auto" would learn from annotated cases alone in rounds as short as these.
+    defaults = {"steps": STEPS, "framework": "copy-paste", "generalist": "random-walker", "device": "cpu"}
     events: list[Any] = []
-    values: dict[str, Any] = {"steps": STEPS, "generalist": "random-walker", "device": "cpu"} | options
+    values: dict[str, Any] = defaults | options
     return train(project, TrainOptions(**values), events.append, stop), events
 
 
@@ -62,7 +64,7 @@ def proposals(project: Project) -> dict[str, bytes]:
 def test_a_round_ends_in_a_proposal_for_every_unannotated_case(study: Study) -> None:
     project = study.make_project()
     small_plan(project)
-    summary, events = run(project, steps=60, framework="copy-paste")
+    summary, events = run(project, steps=60)
     project.reload()
     assert summary["finished"] and summary["steps"] == 60
     for name in ("case3", "case4"):
@@ -274,7 +276,7 @@ def test_the_generalist_moves_the_student(study: Study, tmp_path: Path) -> None:
     for generalist, weight in (("random-walker", 1.0), ("random-walker", 0.0), ("none", 1.0)):
         project = make_study(tmp_path / f"{generalist}{weight}").make_project()
         small_plan(project, generalist_weight=weight)
-        summary, _ = run(project, generalist=generalist, steps=60, framework="copy-paste")
+        summary, _ = run(project, generalist=generalist, steps=60)
         outcomes.append(weights(project))
         if weight:
             assert (summary["trust"] != {}) == (generalist != "none")
