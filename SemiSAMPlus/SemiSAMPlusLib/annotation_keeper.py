@@ -54,7 +54,7 @@ class AnnotationKeeper:
         self.failed = Signal()
         self._under_way: Counter[str] = Counter()  # changes of ours that the engine has not answered, by case
         self._revision: int | None = None  # of the open case's annotation in the project
-        self._seen = 0  # of the annotation that what is in the scene began with; 0 for none
+        self.seen = 0  # revision of the annotation that what is in the scene began with; 0 for none
 
     def show(self, case: CaseInfo) -> None:
         """The scene shows ``case`` now: what was drawn and the engine does not have yet is newer than the project's.
@@ -62,15 +62,10 @@ class AnnotationKeeper:
         Raises MaskFileError when that cannot be read.
         """
         self._revision = _revision(case)
-        self._seen = self._revision or 0
+        self.seen = self._revision or 0
         waiting = next((item.path for item in self._session.pending.waiting() if item.case == case.name), None)
         if waiting is not None:
             self._scene.load_annotation(waiting)
-
-    @property
-    def seen(self) -> int:
-        """The revision of the annotation that what is in the scene began with; 0 for none."""
-        return self._seen
 
     def keep(self) -> bool:
         """Send edits to the engine; whether there were any. Raises MaskFileError when the project cannot take them."""
@@ -153,7 +148,7 @@ class AnnotationKeeper:
         except MaskFileError as error:
             self.failed.emit(WorkerError("volume", str(error)))
         else:
-            self._seen = self._revision or 0
+            self.seen = self._revision or 0
 
     def _send(self, case: CaseInfo, state: str, on_done: CaseCallback | None = None) -> None:
         if self.write(case, state):

@@ -218,6 +218,7 @@ def test_annotations_arrive_and_go_through_the_worker(client: WorkerClient, path
     assert not client.ask("annotation-changed", case="b", path=file, seen=theirs)["replaced_unseen"], "once"
     assert client.ask("remove-annotation", case="b")["case"]["state"] == "new"
     assert client.ask("restore-annotation", case="b")["case"]["state"] == "annotated"
+    assert not client.ask("annotation-changed", case="b", path=file, seen=theirs)["replaced_unseen"], "restored by us"
     assert client.ask("remove-annotation", case="b")["case"]["annotation"] is None
     assert client.ask("annotation-changed", case="b")["kind"] == "project"
     assert client.ask("accept", case="b")["kind"] == "project"

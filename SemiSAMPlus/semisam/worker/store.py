@@ -14,8 +14,6 @@ from semisam.worker.protocol import Request
 if TYPE_CHECKING:
     from semisam.project import Case, Project
 
-_WRITE_ANNOTATIONS = ("annotation-changed", "accept")
-
 
 class Store:
     """Serves one request at a time, from one thread."""
@@ -23,7 +21,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._project: Project | None = None
-        self._own: dict[str, int] = {}  # the revision of the annotation that was written last through us, by case
+        self._own: dict[str, int] = {}  # by case, the revision of the annotation that was written last through us
         self._served: dict[str, Callable[[Project, Request], dict[str, Any]]] = {
             "case": self._case,
             "annotation-changed": self._annotation_changed,
@@ -46,6 +44,8 @@ class Store:
         from semisam.project import Project
 
         self._project = Project.open(path or self.path)
+        if self._project.path != self.path:
+            self._own.clear()
         self.path = self._project.path
         return self.describe()
 
@@ -95,23 +95,21 @@ class Store:
         }
 
     def serve(self, request: Request) -> dict[str, Any]:
-        """Do what ``request`` wants; the fields of its ``done`` event. Raises SemiSAMError and OSError."""
-        project = self._current()
-        unseen = self._is_unseen(project, request)
-        answer = self._served[request.name](project, request)
-        if request.name in _WRITE_ANNOTATIONS:
-            annotation = project.case(request["case"]).annotation
-            self._own[request["case"]] = 0 if annotation is None else annotation.revision
-            answer["replaced_unseen"] = unseen
-        return {"revision": project.revision, **answer}
+        """Do what ``request`` wants; the fields of its ``done`` event. Raises SemiSAMError and OSError.
 
-    def _is_unseen(self, project: Project, request: Request) -> bool:
-        """Whether somebody else has annotated the case since the annotation that the person began with."""
-        seen = request["seen"] if request.name in _WRITE_ANNOTATIONS else None
-        case = project.cases.get(request["case"]) if seen is not None else None
-        if seen is None or case is None or case.annotation is None:
-            return False
-        return case.annotation.revision > seen and case.annotation.revision != self._own.get(case.name)
+        A client that tells which annotation it has ``seen`` is told whether one by somebody else was replaced.
+        """
+        project = self._current()
+        name = request["case"]
+        before = _annotation_revision(project, name)
+        answer = self._served[request.name](project, request)
+        seen = request.values.get("seen")
+        if seen is not None:
+            answer["replaced_unseen"] = before > seen and before != self._own.get(name)
+        after = _annotation_revision(project, name)
+        if after != before:
+            self._own[name] = after
+        return {"revision": project.revision, **answer}
 
     def _current(self) -> Project:
         if self._project is None:
@@ -173,6 +171,12 @@ class Store:
     def _take_back_reject(self, project: Project, request: Request) -> dict[str, Any]:
         project.take_back_reject(request["case"])
         return {"case": describe_case(project, project.case(request["case"]))}
+
+
+def _annotation_revision(project: Project, name: str) -> int:
+    """0 without an annotation, or without such a case."""
+    case = project.cases.get(name)
+    return 0 if case is None or case.annotation is None else case.annotation.revision
 
 
 def describe_case(project: Project, case: Case) -> dict[str, Any]:
