@@ -6,6 +6,7 @@ Needs a Python with the engine's packages: set SEMISAMPLUS_PYTHON to it.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,9 +45,9 @@ class Desk:
         self.loop, self.folder = loop, folder
         probe = PythonProbe(os.environ[VARIABLE], VARIABLE)
         environment = {**engine_environment(probe.source, os.environ), "OMP_NUM_THREADS": "1"}
-        launch = engine_launch(probe, ("worker", str(folder / "Projekt 名")), environment)
-        self.client = WorkerClient(launch, lambda: ChildProcess(loop), loop)
-        self.session = ProjectSession(folder / "Projekt 名", self.client, author="tester")
+        self.launch = engine_launch(probe, ("worker", str(folder / "Projekt 名")), environment)
+        self.session = self.window()
+        self.client = self.session.client
         self.editor = CaseEditor(self.session, CaseScene(scene))
         self.failures: list[Any] = []
         self.session.state_changed.connect(
@@ -63,6 +64,11 @@ class Desk:
             sitk.WriteImage(images.image(voxels, "oblique flipped"), str(folder / f"{name}.nii.gz"))
             self.session.add_case(name, folder / f"{name}.nii.gz")
         self.wait(lambda: len(self.session.cases) == 2)
+
+    def window(self) -> ProjectSession:
+        """A session on the project with an engine of its own, as another Slicer has."""
+        client = WorkerClient(self.launch, lambda: ChildProcess(self.loop), self.loop)
+        return ProjectSession(self.folder / "Projekt 名", client, author="tester")
 
     def wait(self, condition: Any) -> None:
         self.loop.run_until(lambda: condition() or self.failures, 60)
@@ -119,6 +125,27 @@ def test_a_case_from_click_to_annotation_and_back(desk: Desk, tmp_path: Path) ->
     desk.wait(lambda: desk.session.cases.get("a").annotation.revision == 3)
     desk.loop.settle()
     assert not desk.session.pending.path("a", "annotated").exists()
+
+
+def test_who_saves_over_what_another_window_annotated_is_told(desk: Desk) -> None:
+    desk.editor.open("a")
+    desk.editor.finish()
+    desk.wait(lambda: desk.state("a") == "annotated")
+    other = desk.window()
+    other.open()
+    desk.wait(lambda: other.state is SessionState.OPEN)
+    mine = desk.session.cases.get("a").annotation.path
+    shutil.copyfile(mine, other.pending.path("a", "annotated"))
+    other.annotate("a", "annotated", seen=1)
+    desk.wait(lambda: other.cases.get("a").annotation.revision == 2)
+    other.close_at_exit()
+    saved: list[Any] = []
+    desk.editor.finish(saved.append)
+    desk.loop.run_until(lambda: saved, 60)
+    assert ["from elsewhere" in error.text for error in desk.failures] == [True]
+    desk.failures.clear()
+    desk.editor.finish(saved.append)
+    desk.wait(lambda: len(saved) == 2)  # told once
 
 
 def test_the_engine_keeps_weights_in_a_folder_of_the_tests(desk: Desk, weights_folder: Path) -> None:
