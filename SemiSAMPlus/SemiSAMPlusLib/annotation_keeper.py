@@ -75,8 +75,8 @@ class AnnotationKeeper:
         self._scene.bring_back_segments(case.finished)
         taken_back = case.finished and self.work() != "annotated"
         self._send(case, "in work" if taken_back else case.work)
-        if taken_back:  # by the editor's own Undo, which knows nothing of projects
-            text = _("{case} is in work again: Undo took back that it was finished. Finish it when it is done.")
+        if taken_back:  # by the editor's own Undo, which knows nothing of projects, or finished from elsewhere
+            text = _("{case} is in work again: here, its segments are not completed. Finish it when it is done.")
             self.failed.emit(WorkerError("project", text.format(case=case.name)))
         return True
 

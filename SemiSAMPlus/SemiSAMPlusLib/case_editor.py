@@ -46,7 +46,12 @@ class Session(annotation_keeper.Session, Protocol):
     ) -> WorkerRequest: ...
 
     def take_back(
-        self, before: CaseInfo, *, on_done: CaseCallback | None = None, on_error: ErrorCallback | None = None
+        self,
+        before: CaseInfo,
+        *,
+        seen: int | None = None,
+        on_done: CaseCallback | None = None,
+        on_error: ErrorCallback | None = None,
     ) -> WorkerRequest: ...
 
 
@@ -230,7 +235,8 @@ class CaseEditor:
             self._keeper.ask(before.name, partial(self._session.take_back_reject, before.name), on_done, refused)
             return True
         self._session.pending.forget(before.name)
-        self._keeper.ask(before.name, partial(self._session.take_back, before), on_done, refused)
+        take_back = partial(self._session.take_back, before, seen=self._keeper.seen)
+        self._keeper.ask(before.name, take_back, on_done, refused)
         return True
 
     def show_newest_proposal(self) -> None:

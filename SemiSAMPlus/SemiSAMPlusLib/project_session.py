@@ -368,17 +368,19 @@ class ProjectSession:
         self,
         before: CaseInfo,
         *,
+        seen: int | None = None,
         on_done: Callable[[CaseInfo], None] | None = None,
         on_error: ErrorCallback | None = None,
     ) -> WorkerRequest:
-        """Undo the last accept of a case, which was as in ``before``; the engine need not have answered that yet."""
+        """Undo the last accept of a case, which was as in ``before``; the engine need not have answered that yet.
+        ``seen`` as for ``annotate``."""
         name = before.name
         if before.annotation is None:
-            return self._change("remove-annotation", {"case": name}, on_done, on_error)
+            return self._change("remove-annotation", {"case": name, "seen": seen}, on_done, on_error)
         # Not "restore-annotation": that makes half-done work a finished annotation.
         path = before.annotation.path.parent / "previous" / before.annotation.path.name
         state = "in work" if before.state == "in work" else "annotated"
-        fields = {"case": name, "path": path, "author": self.author, "state": state}
+        fields = {"case": name, "path": path, "author": self.author, "state": state, "seen": seen}
         return self._change("annotation-changed", fields, on_done, on_error)
 
     def remove_annotation(
@@ -464,8 +466,8 @@ class ProjectSession:
     def _tell_of_others(self, answer: Event, case: CaseInfo) -> None:
         if answer.get("replaced_unseen"):
             text = _(
-                "{case} was annotated from elsewhere, too, while it was open here: your annotation took the place of "
-                "the other one, which is kept in the folder annotations/previous of the project."
+                "{case} was annotated from elsewhere, too, while it was open here. What was done here counts; the "
+                "other annotation is kept in the folder annotations/previous of the project."
             )
             self.failed.emit(WorkerError("project", text.format(case=case.name)))
 

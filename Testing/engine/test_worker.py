@@ -219,7 +219,9 @@ def test_annotations_arrive_and_go_through_the_worker(client: WorkerClient, path
     assert client.ask("remove-annotation", case="b")["case"]["state"] == "new"
     assert client.ask("restore-annotation", case="b")["case"]["state"] == "annotated"
     assert not client.ask("annotation-changed", case="b", path=file, seen=theirs)["replaced_unseen"], "restored by us"
-    assert client.ask("remove-annotation", case="b")["case"]["annotation"] is None
+    Project.open(path).set_annotation("b", Volume(mask, GRID), author="Mo", source="another window")
+    removed = client.ask("remove-annotation", case="b", seen=theirs)
+    assert removed["case"]["annotation"] is None and removed["replaced_unseen"]
     assert client.ask("annotation-changed", case="b")["kind"] == "project"
     assert client.ask("accept", case="b")["kind"] == "project"
 

@@ -62,7 +62,7 @@ class Session:
         self.asked.append(("take back reject", name))
         self.on_error = on_error
 
-    def take_back(self, before: CaseInfo, *, on_done: Any = None, on_error: Any = None) -> None:
+    def take_back(self, before: CaseInfo, *, seen: int, on_done: Any = None, on_error: Any = None) -> None:
         self.asked.append(("take back", before.state))
         self.on_error = on_error
 

@@ -291,7 +291,7 @@ REQUESTS: dict[str, tuple[Field, ...]] = {
         Field("unknown", '"slices" or the value of unknown voxels', _text),
         _SEEN,
     ),
-    "remove-annotation": (_CASE,),
+    "remove-annotation": (_CASE, _SEEN),
     "restore-annotation": (_CASE, _AUTHOR),
     "add-case": (
         _CASE,
