@@ -12,6 +12,7 @@ from conftest import Study
 from frameworks_kit import tiny_plan
 from semisam.files.volume_files import read_mask, write_mask
 from semisam.learning import teaching
+from semisam.learning.sampling import PseudoLabel
 from semisam.learning.schedule import Budget, Schedule
 from semisam.learning.teaching import Teaching
 from semisam.learning.working import WorkingSet
@@ -122,3 +123,17 @@ def test_what_is_kept_of_the_growing_teacher_takes_half_of_its_memory(
     watched.teaching._start(Budget(limit=100.0, in_steps=False), ask=True)
     assert measured[0].dtype == np.float32
     np.testing.assert_allclose(measured[0], watched.prediction, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_second_patch_is_of_a_case_with_a_pseudo_label_and_no_case_is_left_out(
+    study: Study, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    teaching = Watched(study, monkeypatch).teaching
+    names = ["a", "b", "c", "d"]
+    assert set(teaching.choose(names, 100)) == set(names), "without any, all are alike"
+    teaching.pseudo_labels["b"] = PseudoLabel.nothing((2, 4, 4, 4))
+    chosen = [name for _ in range(300) for name in teaching.choose(names, count)]
+    counts = np.array([chosen.count(name) for name in names]) / len(chosen)
+    # Half of all, and a fourth of the other half.
+    np.testing.assert_allclose(counts, [0.125, 0.625, 0.125, 0.125], atol=0.06)

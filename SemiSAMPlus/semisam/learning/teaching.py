@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -74,6 +75,7 @@ class Teaching:
         # A stream of its own: with and without generalists the same patches are drawn.
         self._rng = np.random.default_rng([seed, 1])
         self._choice = rng
+        self._turns = itertools.count()  # of the patches of unannotated cases
         self._say = say
         self._should_stop = should_stop
         self._generalist = generalist
@@ -123,11 +125,14 @@ class Teaching:
             self._refresh_next(ask)
 
     def choose(self, names: Sequence[str], count: int) -> list[str]:
-        """Unannotated cases for the next patches; every second one is a case with a pseudo-label if there is any."""
+        """Unannotated cases for the next patches; every second one is a case with a pseudo-label if there is any.
+
+        Every second one of all, for where a step takes a single patch, the others would never have their turn.
+        """
         taught = [name for name in names if name in self.pseudo_labels]
         chosen = []
-        for index in range(count):
-            among = taught if taught and index % 2 == 0 else names
+        for _ in range(count):
+            among = taught if taught and next(self._turns) % 2 == 0 else names
             chosen.append(among[int(self._choice.integers(len(among)))])
         return chosen
 
