@@ -45,6 +45,7 @@ from semisam.specialists.fingerprint import take_fingerprint
 from semisam.specialists.hardware import detect
 from semisam.specialists.plan import make_plan
 from semisam.typical import coverage_order, similarities, thumbnail
+from semisam.volumes import Geometry, Volume
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RESULTS = Path(__file__).resolve().parent / "results" / "few_labels.jsonl"
@@ -100,7 +101,7 @@ def make_project(folder: Path, data: str, annotated: list[str], pool: list[str],
         if part == "scribbles":
             mask, known = read_given(DATA / data / "scribbles" / f"{name}.nii.gz", segments, geometry, "4")
         else:
-            mask, known = read_mask(DATA / data / "labels" / f"{name}.nii.gz", segments, geometry), None
+            mask, known = reference(data, name, segments, geometry), None
         if part.isdigit():
             axis = int(np.argmax(geometry.spacing))  # the slices that one draws on; k where all are alike
             drawn = np.arange(geometry.shape[axis]) % int(part) == int(part) // 2
@@ -109,13 +110,29 @@ def make_project(folder: Path, data: str, annotated: list[str], pool: list[str],
     return project
 
 
-def dice(predicted: np.ndarray, reference: np.ndarray, segments: tuple[Segment, ...]) -> list[float]:
+def reference(data: str, name: str, segments: tuple[Segment, ...], geometry: Geometry) -> Volume:
+    """The data set's own mask of a case."""
+    return read_mask(DATA / data / "labels" / f"{name}.nii.gz", segments, geometry)
+
+
+def dice(predicted: np.ndarray, truth: np.ndarray, segments: tuple[Segment, ...]) -> list[float]:
     values = []
     for segment in segments:
-        one, two = predicted == segment.value, reference == segment.value
+        one, two = predicted == segment.value, truth == segment.value
         total = int(one.sum() + two.sum())
         values.append(2 * int((one & two).sum()) / total if total else 1.0)
     return values
+
+
+def proposal_scores(project: Project, data: str) -> dict[str, list[float]]:
+    """The Dice of each segment, for every case with a proposal."""
+    scores = {}
+    for name, case in project.cases.items():
+        if case.proposal:
+            mask = project.proposal(name)
+            truth = reference(data, name, project.segments, mask.geometry)
+            scores[name] = dice(mask.voxels, truth.voxels, project.segments)
+    return scores
 
 
 def processor() -> str:
@@ -163,19 +180,16 @@ def run(data: str, labels: int, choice: int, arguments: argparse.Namespace, fold
         image = read_image(DATA / data / "images" / f"{name}.nii.gz")
         working = to_working(image, specialist.plan)
         prediction = specialist.predict(working.voxels, working.geometry, image.geometry)
-        reference = read_mask(DATA / data / "labels" / f"{name}.nii.gz", project.segments, image.geometry)
-        scores.append(dice(prediction.mask.voxels, reference.voxels, project.segments))
+        truth = reference(data, name, project.segments, image.geometry)
+        scores.append(dice(prediction.mask.voxels, truth.voxels, project.segments))
         confidences.append(prediction.confidence)
     table = np.array(scores)
     unannotated = len(pool) - len(annotated)
     project.reload()
-    proposals = []
-    for name in project.cases:
-        if project.cases[name].proposal:
-            mask = project.proposal(name)
-            reference = read_mask(DATA / data / "labels" / f"{name}.nii.gz", project.segments, mask.geometry)
-            value = float(np.mean(dice(mask.voxels, reference.voxels, project.segments)))
-            proposals.append([round(value, 4), project.cases[name].confidence])
+    proposals = [
+        [round(float(np.mean(values)), 4), project.cases[name].confidence]
+        for name, values in proposal_scores(project, data).items()
+    ]
     return {
         "data": data,
         "labels": labels,

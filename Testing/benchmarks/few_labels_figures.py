@@ -16,16 +16,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
-
-matplotlib.use("svg")
-
 import matplotlib.pyplot as plt
-from few_labels import DATA, RESULTS, SETS, dice
+import numpy as np
+from few_labels import RESULTS, SETS, proposal_scores, reference
 from matplotlib.ticker import NullFormatter
 
-from semisam.files.volume_files import read_mask
 from semisam.project import Project
 from semisam.volumes import bounding_box, canonical
 
@@ -69,7 +64,8 @@ def draw_curves() -> None:
         fontsize=10,
     )
     figure.tight_layout()
-    figure.savefig(CURVES, metadata={"Date": None})
+    with plt.rc_context({"svg.hashsalt": "few labels"}):  # the same file for the same runs
+        figure.savefig(CURVES, metadata={"Date": None})
 
 
 def _whole(run: dict[str, Any]) -> bool:
@@ -85,11 +81,7 @@ def _best_so_far(runs: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
 def draw_cases(data: str, folder: Path, output: Path) -> None:
     """Best, median and worst proposal by the mean Dice of the segments: axial, coronal and sagittal slices."""
     project = Project.open(folder)
-    scores: dict[str, list[float]] = {}
-    for case in project.cases.values():
-        if case.annotation is None and case.proposal is not None:
-            reference = read_mask(_reference(data, case.name), project.segments, project.image_geometry(case.name))
-            scores[case.name] = dice(project.proposal(case.name).voxels, reference.voxels, project.segments)
+    scores = proposal_scores(project, data)
     ranked = sorted(scores, key=lambda name: float(np.mean(scores[name])))
     chosen = {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
     figure, axes = plt.subplots(len(chosen), len(PLANES), figsize=(10, 10))
@@ -103,34 +95,29 @@ def draw_cases(data: str, folder: Path, output: Path) -> None:
 
 
 def _draw_case(row: np.ndarray, data: str, project: Project, name: str) -> None:
-    volumes = (
-        project.image(name),
-        project.proposal(name),
-        read_mask(_reference(data, name), project.segments, project.image_geometry(name)),
+    volume = canonical(project.image(name))
+    proposal, truth = (
+        canonical(mask).voxels
+        for mask in (project.proposal(name), reference(data, name, project.segments, project.image_geometry(name)))
     )
-    image, proposal, reference = (canonical(volume).voxels for volume in volumes)
-    spacing = canonical(volumes[0]).geometry.spacing
-    box = bounding_box((proposal > 0) | (reference > 0)) or (slice(0, size) for size in image.shape)
+    image, spacing = volume.voxels, volume.spacing
+    box = bounding_box((proposal > 0) | (truth > 0)) or (slice(0, size) for size in image.shape)
     window = tuple(slice(max(0, part.start - 8), part.stop + 8) for part in box)
     low, high = np.percentile(image[window], (0.5, 99.5))
     for plane, axis in enumerate(row):
         # The slice with most of the reference.
         others = tuple(other for other in range(3) if other != plane)
-        index = int((reference > 0).sum(others).argmax())
+        index = int((truth > 0).sum(others).argmax())
         place = tuple(index if other == plane else window[other] for other in range(3))
         aspect = spacing[others[0]] / spacing[others[1]]
         axis.imshow(image[place], cmap="gray", vmin=low, vmax=high, aspect=aspect, origin="lower")
         for segment in project.segments:
-            for mask, color in ((reference, "lime"), (proposal, "red")):
+            for mask, color in ((truth, "lime"), (proposal, "red")):
                 shown = mask[place] == segment.value
                 if shown.any() and not shown.all():
                     axis.contour(shown, levels=[0.5], colors=color, linewidths=1)
         axis.set_xlabel(f"{PLANES[plane]}; reference green, proposal red", fontsize=7)
         axis.set(xticks=[], yticks=[])
-
-
-def _reference(data: str, name: str) -> Path:
-    return DATA / data / "labels" / f"{name}.nii.gz"
 
 
 def main() -> None:
